@@ -1,0 +1,1 @@
+//! The HTTP client of a hospital FHIR server: configured origin only, retry, limits.

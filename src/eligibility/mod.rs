@@ -1,0 +1,1 @@
+//! Criteria to verdicts with evidence: eligible, ineligible or undetermined.

@@ -1,0 +1,1 @@
+//! The FHIR wire format: borrowed projections of the resources we read, and all that differs between releases R4, R4B and R5.

@@ -1,0 +1,29 @@
+//! trialbridge stands between a hospital and a clinical trial.
+//!
+//! Data come in from a FHIR server, are mapped to the trial's variables, screened against its
+//! criteria, scored and, when a patient is eligible and has consented, randomized; the hospital
+//! gets back a ResearchSubject with its arm. `docs/ARCHITECTURE.md` draws the path.
+#![forbid(unsafe_code)]
+
+// words
+pub mod clinical;
+
+// formats
+pub mod fhir;
+
+// core: pure, no I/O, no clock, no random source
+pub mod eligibility;
+pub mod mapping;
+pub mod normalize;
+pub mod protocol;
+pub mod randomize;
+pub mod score;
+
+// shell
+pub mod cli;
+pub mod client;
+pub mod sandbox;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod web;

@@ -1,0 +1,1 @@
+//! `Record` to facts in canonical units and gaps that say what could not be used, and why.

@@ -1,0 +1,1 @@
+//! The trial definition: read from TOML, compiled, checked.

@@ -1,0 +1,1 @@
+//! Allocation lists: (scheme, seed, position) to arm; sealing, commitment.

@@ -1,0 +1,1 @@
+//! Clinical scores, one file a score: values or ranges, with their inputs.

@@ -1,0 +1,1 @@
+//! Where data come from; each source ends in the inbox.

@@ -1,0 +1,1 @@
+//! The one durable place: inbox, records, decisions, allocations, outbox, audit.

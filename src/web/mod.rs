@@ -1,0 +1,1 @@
+//! The pages and the operations port: reads decisions, decides nothing.
