@@ -1,1 +1,3 @@
 //! The HTTP client of a hospital FHIR server: configured origin only, retry, limits.
+
+pub mod server;
