@@ -7,6 +7,7 @@
 
 // words
 pub mod clinical;
+pub mod fact;
 
 // formats
 pub mod fhir;
