@@ -144,7 +144,11 @@ fn look_alikes(definition: &Definition, site: &SiteFile, findings: &mut Vec<Find
                 Severity::Warning,
                 site.place(code.code.span()),
                 "TB-S006",
-                format!("local code {} is mapped to {}, and its name says something else", code.code.get_ref(), code.to),
+                format!(
+                    "local code {} is mapped to {}, and its name says something else",
+                    code.code.get_ref(),
+                    code.to
+                ),
                 "look the code up in the laboratory's catalogue",
             ));
         }
@@ -174,7 +178,13 @@ fn missing_codes(definition: &Definition, findings: &mut Vec<Finding>) {
             let listed: HashSet<&String> = v.codes.values().flatten().map(|c| c.get_ref()).collect();
             for code in v.flags.keys().filter(|c| !listed.contains(c)) {
                 let text = format!("variable `{}` flags {code}, which it does not map", v.id.get_ref());
-                findings.push(finding(Severity::Warning, file.place(v.id.span()), "TB-T018", text, "correct the code"));
+                findings.push(finding(
+                    Severity::Warning,
+                    file.place(v.id.span()),
+                    "TB-T018",
+                    text,
+                    "correct the code",
+                ));
             }
         }
     }
@@ -208,7 +218,13 @@ fn unused(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding>) {
             let by_score = !trial.scores.is_empty() && SCORE_INPUTS.iter().any(|(name, _)| name == id);
             if !variables.contains(&index) && !by_score && !outcomes.contains(id.as_str()) {
                 let text = format!("variable `{id}` is used by no criterion, score or visit");
-                findings.push(finding(Severity::Warning, file.place(v.id.span()), "TB-T019", text, "remove it, or use it"));
+                findings.push(finding(
+                    Severity::Warning,
+                    file.place(v.id.span()),
+                    "TB-T019",
+                    text,
+                    "remove it, or use it",
+                ));
             }
         }
         for s in &file.document.value_set {
@@ -216,7 +232,13 @@ fn unused(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding>) {
             let index = trial.value_set(id).expect("the trial was compiled from this definition");
             if !sets.contains(&index) && !DIALYSIS_SETS.contains(&id.as_str()) {
                 let text = format!("value set `{id}` is used by no criterion");
-                findings.push(finding(Severity::Warning, file.place(s.id.span()), "TB-T019", text, "remove it, or use it"));
+                findings.push(finding(
+                    Severity::Warning,
+                    file.place(s.id.span()),
+                    "TB-T019",
+                    text,
+                    "remove it, or use it",
+                ));
             }
         }
         for visit in &file.document.visit {
@@ -228,7 +250,13 @@ fn unused(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding>) {
                 };
                 if !known {
                     let text = format!("visit `{}` asks for `{name}`, which is not defined", visit.id);
-                    findings.push(finding(Severity::Error, file.place(outcome.span()), "TB-T020", text, "a variable, or `score:` and a score"));
+                    findings.push(finding(
+                        Severity::Error,
+                        file.place(outcome.span()),
+                        "TB-T020",
+                        text,
+                        "a variable, or `score:` and a score",
+                    ));
                 }
             }
         }
@@ -271,7 +299,13 @@ pub const SCORE_INPUTS: [(&str, &str); 15] = [
 fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
     if trial.criteria.is_empty() {
         let hint = "add [[criterion]] sections";
-        findings.push(finding(Severity::Error, "trial".into(), "TB-T021", "the trial has no criterion".into(), hint));
+        findings.push(finding(
+            Severity::Error,
+            "trial".into(),
+            "TB-T021",
+            "the trial has no criterion".into(),
+            hint,
+        ));
     }
     for c in &trial.criteria {
         let mut text = None;
@@ -296,7 +330,13 @@ fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
         });
         if let Some(text) = text {
             let text = format!("criterion {}: {text}", c.id);
-            findings.push(finding(Severity::Error, at.get(&c.id), "TB-T021", text, "it could never be decided as written"));
+            findings.push(finding(
+                Severity::Error,
+                at.get(&c.id),
+                "TB-T021",
+                text,
+                "it could never be decided as written",
+            ));
         }
         if let Some(Rule::Attested) = c.clear_when {
             let text = format!("criterion {}: clear_when is an attestation, which settles it anyway", c.id);
@@ -318,12 +358,17 @@ fn contradictions(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
             }
             Rule::Result { variable, bounds, .. } => {
                 let low = bounds.iter().filter(|(b, _)| matches!(b, Comparison::AtLeast | Comparison::Above));
-                for (below, high) in bounds.iter().filter(|(b, _)| matches!(b, Comparison::AtMost | Comparison::Below)) {
+                for (below, high) in
+                    bounds.iter().filter(|(b, _)| matches!(b, Comparison::AtMost | Comparison::Below))
+                {
                     for (above, low) in low.clone() {
                         let open = *above == Comparison::Above || *below == Comparison::Below;
                         if low > high || (low == high && open) {
                             let id = &trial.variables[*variable as usize].id;
-                            report(&c.id, format!("criterion {}: no value of `{id}` satisfies its bounds", c.id));
+                            report(
+                                &c.id,
+                                format!("criterion {}: no value of `{id}` satisfies its bounds", c.id),
+                            );
                         }
                     }
                 }
@@ -334,9 +379,15 @@ fn contradictions(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
     for (i, a) in trial.criteria.iter().enumerate() {
         for b in &trial.criteria[i + 1..] {
             if a.kind != b.kind && requires_same(&a.rule, &b.rule) {
-                report(&b.id, format!("criteria {} and {} ask for the same thing and its opposite", a.id, b.id));
+                report(
+                    &b.id,
+                    format!("criteria {} and {} ask for the same thing and its opposite", a.id, b.id),
+                );
             }
-            if a.kind == CriterionKind::Inclusion && b.kind == CriterionKind::Inclusion && disjoint(&a.rule, &b.rule) {
+            if a.kind == CriterionKind::Inclusion
+                && b.kind == CriterionKind::Inclusion
+                && disjoint(&a.rule, &b.rule)
+            {
                 report(&b.id, format!("criteria {} and {} cannot both be met", a.id, b.id));
             }
         }
@@ -407,7 +458,11 @@ fn allocation(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding
         return;
     }
     let scheme = crate::randomize::Scheme::PermutedBlocks { sizes: a.block_sizes.clone() };
-    if let Err(error) = scheme.check(trial.arms.len(), a.total) {
+    let arms = match crate::randomize::Arms::new(trial.arms.iter().map(|arm| arm.name.clone())) {
+        Ok(arms) => arms,
+        Err(error) => return report(Severity::Error, &error.to_string(), "correct the [[arm]] sections"),
+    };
+    if let Err(error) = scheme.check(&arms, a.total) {
         report(Severity::Error, &error.to_string(), "correct block_sizes or total");
     }
 }
@@ -418,14 +473,24 @@ fn site_codes(trial: &Trial, site: &SiteFile, findings: &mut Vec<Finding>) {
         let mut known = false;
         trial.codes.targets(&code.to_system, &code.to, |_| known = true);
         if !known {
-            let text = format!("local code {} is mapped to {}, which the trial does not use", code.code.get_ref(), code.to);
+            let text = format!(
+                "local code {} is mapped to {}, which the trial does not use",
+                code.code.get_ref(),
+                code.to
+            );
             findings.push(finding(Severity::Note, site.place(code.code.span()), "TB-S007", text, ""));
         }
     }
     for (from, to) in &site.site.systems {
         if !trial.codes.knows_system(to) {
             let text = format!("system {from} is read as {to}, of which the trial uses no code");
-            findings.push(finding(Severity::Warning, site.name.clone(), "TB-S008", text, "correct the system's URI"));
+            findings.push(finding(
+                Severity::Warning,
+                site.name.clone(),
+                "TB-S008",
+                text,
+                "correct the system's URI",
+            ));
         }
     }
 }
@@ -453,7 +518,12 @@ fn unconfirmed(file: &File, c: &super::schema::Choice) -> Finding {
         Severity::Note,
         file.place(c.id.span()),
         "TB-T026",
-        format!("choice `{}` is not confirmed by the sponsor: {}; assumed: {}", c.id.get_ref(), c.about, c.default),
+        format!(
+            "choice `{}` is not confirmed by the sponsor: {}; assumed: {}",
+            c.id.get_ref(),
+            c.about,
+            c.default
+        ),
         "set `confirmed = true` when the sponsor has agreed",
     )
 }

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A variable; `rank` is the position in its list of codes.
-    Variable { index: Index, rank: u16 },
+    Variable {
+        index: Index,
+        rank: u16,
+    },
     ValueSet(Index),
     /// Known to be mistaken for one of the trial's variables, and not to be it.
     LookAlike,

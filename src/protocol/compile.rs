@@ -276,8 +276,7 @@ impl<'a> Compiler<'a> {
         for analyte in super::check::analytes() {
             if variables.contains_key(&analyte.id) {
                 for code in &analyte.look_alikes {
-                    let added =
-                        self.codes.add(crate::clinical::code::LOINC, &code.code, Target::LookAlike);
+                    let added = self.codes.add(crate::clinical::code::LOINC, &code.code, Target::LookAlike);
                     debug_assert!(added.is_ok(), "LOINC codes are compared exactly");
                 }
             }

@@ -29,7 +29,8 @@ impl Site {
             if let Some(other) = site.codes.insert(from, to.clone())
                 && other != to
             {
-                let text = format!("code {} is mapped twice, to {} and to {}", c.code.get_ref(), other.1, to.1);
+                let text =
+                    format!("code {} is mapped twice, to {} and to {}", c.code.get_ref(), other.1, to.1);
                 error(file.place(c.code.span()), "TB-S001", text, "a local code means one thing");
             }
         }
@@ -59,7 +60,9 @@ impl Site {
         if let Some(text) = &file.site.pt_control_s {
             match text.parse::<Decimal>() {
                 Ok(seconds) if seconds > Decimal::ZERO => site.pt_control_s = Some(seconds),
-                _ => error(file.name.clone(), "TB-S005", "pt_control_s is not a number of seconds".into(), ""),
+                _ => {
+                    error(file.name.clone(), "TB-S005", "pt_control_s is not a number of seconds".into(), "")
+                }
             }
         }
         if findings.is_empty() { Ok(site) } else { Err(findings) }

@@ -130,11 +130,8 @@ fn measured(
             accept(&unit.get_ref().replace('^', "*"), unit.span(), problems);
         }
     }
-    let caret: Vec<(String, Factor)> = factors
-        .iter()
-        .filter(|(u, _)| u.contains('*'))
-        .map(|(u, f)| (u.replace('*', "^"), *f))
-        .collect();
+    let caret: Vec<(String, Factor)> =
+        factors.iter().filter(|(u, _)| u.contains('*')).map(|(u, f)| (u.replace('*', "^"), *f)).collect();
     factors.extend(caret);
     for (alias, target) in &v.aliases {
         match factors.get(target.get_ref()).copied() {
@@ -176,7 +173,9 @@ fn factor(v: &schema::Variable, unit: &str, canonical: &str) -> Result<Factor, U
     };
     match (direct, molar.per_unit.parse::<Decimal>()) {
         (Ok(factor), _) => Ok(factor),
-        (Err(UnitError::Incommensurable { .. }), Ok(per_unit)) if per_unit > Decimal::ZERO => through(per_unit),
+        (Err(UnitError::Incommensurable { .. }), Ok(per_unit)) if per_unit > Decimal::ZERO => {
+            through(per_unit)
+        }
         (Err(error), _) => Err(error),
     }
 }
@@ -187,7 +186,11 @@ fn coded(v: &schema::Variable, problems: &mut Vec<Problem>) -> Coded {
         .iter()
         .map(|a| AnswerSet {
             id: a.id.clone(),
-            codes: a.codes.iter().flat_map(|(s, codes)| codes.iter().map(|c| (s.clone(), c.clone()))).collect(),
+            codes: a
+                .codes
+                .iter()
+                .flat_map(|(s, codes)| codes.iter().map(|c| (s.clone(), c.clone())))
+                .collect(),
             texts: a.texts.iter().map(|t| t.to_lowercase()).collect(),
             boolean: a.boolean,
         })
@@ -254,7 +257,8 @@ impl Measured {
 
     /// Is the whole range outside what a living person can have?
     pub fn is_implausible(&self, value: &Interval) -> bool {
-        self.plausible
-            .is_some_and(|(low, high)| value.is_below(low) == Some(true) || value.is_above(high) == Some(true))
+        self.plausible.is_some_and(|(low, high)| {
+            value.is_below(low) == Some(true) || value.is_above(high) == Some(true)
+        })
     }
 }
