@@ -221,6 +221,22 @@ fn scores_without_clamps_need_both_ends() {
 }
 
 #[test]
+fn apri_says_whose_limit_it_used() {
+    let apri = |ast_uln, options: &Options| {
+        let scores = all(&Inputs { ast: x("70"), platelets: x("100"), ast_uln, ..patient() }, options);
+        let got = scores.get("apri").cloned().expect("APRI");
+        (got.value, got.detail)
+    };
+    let trial = Options { ast_uln_default: d("35"), ..Options::default() };
+    let said = |uln: &str, own| Detail::AstUln { uln: d(uln), own };
+    assert_eq!(apri(Some(d("50")), &trial), (Some(d("1.4")), said("50", true)));
+    assert_eq!(apri(None, &trial), (Some(d("2")), said("35", false)));
+    assert_eq!(apri(None, &Options::default()), (Some(d("1.75")), said("40", false)));
+    // A limit of zero is no limit.
+    assert_eq!(apri(Some(d("0")), &trial), (Some(d("2")), said("35", false)));
+}
+
+#[test]
 fn child_pugh_keeps_what_each_component_may_have() {
     let known_value = score("child_pugh", &patient());
     assert_eq!((known_value.value, known_value.class), (Some(d("8")), Some('B')));
