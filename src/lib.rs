@@ -12,6 +12,7 @@ pub mod clinical;
 pub mod fhir;
 
 // core: pure, no I/O, no clock, no random source
+pub mod audit;
 pub mod eligibility;
 pub mod mapping;
 pub mod normalize;
