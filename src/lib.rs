@@ -13,6 +13,7 @@ pub mod fact;
 pub mod fhir;
 
 // core: pure, no I/O, no clock, no random source
+pub mod audit;
 pub mod eligibility;
 pub mod mapping;
 pub mod normalize;
