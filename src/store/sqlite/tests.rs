@@ -415,6 +415,17 @@ fn a_backup_is_a_store() {
 }
 
 #[test]
+fn a_connection_without_a_log_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join(DATABASE);
+    let connection = Connection::open(&path).expect("opened");
+    connection.execute_batch("CREATE TABLE a (x TEXT) STRICT").expect("made");
+    assert_eq!(ensure_log(&connection, &path).expect_err("a rollback journal").code(), "storage-failed");
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("set");
+    assert_eq!(ensure_log(&connection, &path), Ok(()));
+}
+
+#[test]
 fn the_connection_is_set_to_be_durable() {
     let (_dir, store) = fresh();
     let settings = store.write(|c| {

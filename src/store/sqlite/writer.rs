@@ -5,8 +5,8 @@
 //! that is not on disk yet. When the commit fails, every caller of the batch is told so, and the
 //! connection is thrown away: after a failed fsync the system may have forgotten the pages, so that
 //! a second fsync would report a success that never happened. The readers' connections stay open,
-//! and with them SQLite's index of the log; it does not list the failed pages, so that the next
-//! commit writes over them.
+//! and with them SQLite's index of the log; it does not list the failed pages, so that they are never
+//! read again: the next commit writes over them, or starts the log anew.
 
 use super::super::error::{AllocateError, StoreError};
 use super::super::rows::Health;
