@@ -135,7 +135,8 @@ pub(super) fn snapshot(
         text: "nothing has been decided about this subject; screen first".to_owned(),
     })?;
     let dirty = row(c, doing, "SELECT 1 FROM dirty_subject WHERE subject = ?1", [subject], |_| Ok(()))?;
-    let pending_inbox = super::inbox::counts(c)?.pending;
+    let pending = "SELECT count(*) FROM inbox WHERE state = 'pending'";
+    let pending_inbox = row(c, doing, pending, [], |r| r.get(0))?.unwrap_or_default();
     Ok(Snapshot {
         subject: subject.to_owned(),
         decision,

@@ -250,11 +250,10 @@ pub(super) fn of_subject(c: &Connection, subject: &str) -> Result<Vec<Record>> {
         "reading a subject's records",
         "SELECT * FROM record_body WHERE subject = ?1
           UNION ALL
-         SELECT * FROM record_body b
+         SELECT b.*
+           FROM (SELECT DISTINCT source, resource_type, id FROM record_history WHERE subject = ?1) named
+                CROSS JOIN record_body b USING (source, resource_type, id)
           WHERE b.state = 'conflict' AND b.subject IS NOT ?1
-            AND EXISTS (SELECT 1 FROM record_history h
-                         WHERE h.subject = ?1 AND h.source = b.source
-                           AND h.resource_type = b.resource_type AND h.id = b.id)
           ORDER BY source, resource_type, id",
         [subject],
         read,

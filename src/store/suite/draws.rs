@@ -92,6 +92,8 @@ pub(crate) fn a_draw_happens_once(store: &dyn Store) {
 
     let second = store.allocate(request("Patient/2", "k2"), draw()).expect("allocated");
     assert_eq!(second.allocation.position, 2, "refusals and failures used no slot");
+    let crossed = store.allocate(request("Patient/2", "k1"), draw()).expect_err("the other's key");
+    assert_eq!(crossed.code(), "key-reuse");
     let third = store.allocate(request("Patient/3", "k3"), draw()).expect_err("no slot left");
     assert_eq!(third.code(), "list-exhausted");
     assert!(store.allocate(request("Patient/1", "k1"), draw()).expect("still there").replayed);
