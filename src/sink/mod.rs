@@ -25,5 +25,4 @@ pub use release::Release;
 pub use report::{Outcome, ReconcileReport};
 
 #[cfg(test)]
-#[cfg(any())]
 mod tests;

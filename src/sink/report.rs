@@ -43,14 +43,26 @@ impl Outcome {
             "subject-patient-differs" | "subject-study-differs" => {
                 "our identifier stands on another patient's or study's ResearchSubject: correct it at the hospital"
             }
-            "arm-present" => "an arm stands on the ResearchSubject although none may be shown: find out who wrote it",
-            "participation-ended" => "the hospital has ended a participation that is open here: clarify with the site",
-            "hospital-is-ahead" => "the hospital has the participant on study and we do not: clarify with the site",
+            "arm-present" => {
+                "an arm stands on the ResearchSubject although none may be shown: find out who wrote it"
+            }
+            "participation-ended" => {
+                "the hospital has ended a participation that is open here: clarify with the site"
+            }
+            "hospital-is-ahead" => {
+                "the hospital has the participant on study and we do not: clarify with the site"
+            }
             "identifier-dropped" => "the server does not keep identifiers: every write would be a duplicate",
-            "creation-unconfirmed" => "the server took a create and shows no result: look at it before the next run",
-            "field-dropped" => "the server does not keep an element that we write: see the notices for its name",
+            "creation-unconfirmed" => {
+                "the server took a create and shows no result: look at it before the next run"
+            }
+            "field-dropped" => {
+                "the server does not keep an element that we write: see the notices for its name"
+            }
             "version-conflict" => "somebody else keeps changing the resource: run again",
-            "outcome-unknown" | "unreachable" | "server-error" | "throttled" | "vanished" => "run again later",
+            "outcome-unknown" | "unreachable" | "server-error" | "throttled" | "vanished" => {
+                "run again later"
+            }
             "refused" => "the credentials may not do this: check the scopes",
             "not-supported" => "the server does not offer this resource type",
             "not-searchable" => "the server cannot search what must not be written twice",

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 /// The top-level elements of a resource, in order.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Stored {
     elements: Vec<(String, Box<RawValue>)>,
 }
@@ -43,6 +43,30 @@ impl Stored {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
         }
+    }
+
+    /// An element that is an object, with its own elements as they came.
+    pub fn object(&self, name: &str) -> Option<Stored> {
+        let (_, raw) = self.elements.iter().find(|(n, _)| n == name)?;
+        serde_json::from_str(raw.get()).ok()
+    }
+
+    /// The items of an element that is an array of objects, as they came; none where it is absent.
+    pub fn objects(&self, name: &str) -> Vec<Stored> {
+        let raw = self.elements.iter().find(|(n, _)| n == name);
+        raw.and_then(|(_, raw)| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    }
+
+    /// Any value as an element of ours.
+    pub(super) fn from_value<T: Serialize>(value: &T) -> Self {
+        Stored::parse(&super::element::bytes(value)).expect("an element of ours is an object")
+    }
+
+    /// Takes an element away; says whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.elements.len();
+        self.elements.retain(|(n, _)| n != name);
+        self.elements.len() < before
     }
 
     /// Sets an element in its place, or adds it at the end.
@@ -137,13 +161,7 @@ pub struct Merge {
 
 impl Merge {
     pub fn of(stored: &Stored) -> Self {
-        Merge {
-            merged: stored.clone(),
-            changed: Vec::new(),
-            notices: Vec::new(),
-            human: None,
-            stop: None,
-        }
+        Merge { merged: stored.clone(), changed: Vec::new(), notices: Vec::new(), human: None, stop: None }
     }
 
     pub(super) fn set<T: Serialize>(&mut self, name: &'static str, value: &T) {

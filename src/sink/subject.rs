@@ -11,7 +11,6 @@ use super::stored::{Merge, Stored, same_resource};
 use super::wanted::SubjectState;
 use chrono::NaiveDate;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 /// System of the identifier by which we find a participant again.
 pub const IDENTIFIER_SYSTEM: &str = "urn:trialbridge:subject";
@@ -61,7 +60,15 @@ struct ResearchSubject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     assigned_comparison_group: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    consent: Option<Value>,
+    consent: Option<Consent>,
+}
+
+/// One in R4 and R4B, several in R5.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Consent {
+    One(Reference),
+    Several([Reference; 1]),
 }
 
 /// The subject as it is created.
@@ -81,10 +88,10 @@ pub fn build(release: Release, subject: &Subject<'_>) -> Vec<u8> {
         subject: r5.then_some(patient),
         assigned_arm: subject.arm.filter(|_| !r5),
         assigned_comparison_group: subject.arm.filter(|_| r5),
-        consent: subject.consent.map(|c| {
-            let reference = json!({ "reference": c });
-            if r5 { Value::Array(vec![reference]) } else { reference }
-        }),
+        consent: subject
+            .consent
+            .map(Reference::to)
+            .map(|c| if r5 { Consent::Several([c]) } else { Consent::One(c) }),
     })
 }
 
@@ -148,12 +155,16 @@ pub fn merge(release: Release, stored: &Stored, subject: &Subject<'_>) -> Merge 
         }
     }
     if !stored.has_identifier(IDENTIFIER_SYSTEM, subject.key) {
-        let mut identifiers = stored.items("identifier");
-        identifiers.push(json!({ "system": IDENTIFIER_SYSTEM, "value": subject.key }));
+        let mut identifiers = stored.objects("identifier");
+        identifiers.push(Stored::from_value(&Identifier::new(IDENTIFIER_SYSTEM, subject.key)));
         merge.set("identifier", &identifiers);
     }
-    if r5 { state_r5(&mut merge, stored, subject) } else { state_r4(&mut merge, stored, subject) }
-    period(&mut merge, stored, subject);
+    if r5 {
+        state_r5(&mut merge, stored, subject)
+    } else {
+        state_r4(&mut merge, stored, subject)
+    }
+    period(&mut merge, stored, r5, subject);
     let arm = if r5 { "assignedComparisonGroup" } else { "assignedArm" };
     match (stored.text(arm), subject.arm) {
         (None, Some(wanted)) => merge.set(arm, &wanted),
@@ -171,7 +182,7 @@ pub fn merge(release: Release, stored: &Stored, subject: &Subject<'_>) -> Merge 
 }
 
 fn state_r4(merge: &mut Merge, stored: &Stored, subject: &Subject<'_>) {
-    match course(&stored.text("status").unwrap_or_default(), subject.state) {
+    match course(&state_shown(false, stored), subject.state) {
         Course::Agrees => {}
         Course::Write => merge.set("status", &subject.state.code()),
         Course::Human(code) => merge.human = Some(code),
@@ -184,49 +195,57 @@ fn state_r5(merge: &mut Merge, stored: &Stored, subject: &Subject<'_>) {
     if stored.text("status").as_deref() != Some("active") {
         merge.set("status", &"active");
     }
-    let mut entries = stored.items("progress");
-    let open = entries.iter().rposition(|e| e.get("endDate").is_none() && state_of(e).is_some());
-    let theirs = open.and_then(|i| state_of(&entries[i])).unwrap_or_default().to_owned();
-    match course(&theirs, subject.state) {
+    let mut entries = stored.objects("progress");
+    let open = open_entry(&entries);
+    match course(&state_shown(true, stored), subject.state) {
         Course::Agrees => {}
         Course::Human(code) => merge.human = Some(code),
         Course::Write => {
             let since = day(subject.since);
-            if let Some(entry) = open.and_then(|i| entries[i].as_object_mut()) {
-                entry.insert("endDate".to_owned(), json!(since));
+            if let Some(open) = open {
+                entries[open].set("endDate", &since);
             }
-            let ours = serde_json::to_value(progress(subject.state, &since));
-            entries.push(ours.expect("strings and lists always serialize"));
+            entries.push(Stored::from_value(&progress(subject.state, &since)));
             merge.set("progress", &entries);
         }
     }
 }
 
-fn state_of(entry: &Value) -> Option<&str> {
-    let codings = entry.pointer("/subjectState/coding")?.as_array()?;
-    let coding = codings.iter().find(|c| c.get("system").and_then(Value::as_str) == Some(STATE_SYSTEM))?;
-    coding.get("code")?.as_str()
+fn open_entry(entries: &[Stored]) -> Option<usize> {
+    entries.iter().rposition(|e| e.get("endDate").is_none() && state_of(e).is_some())
 }
 
-fn period(merge: &mut Merge, stored: &Stored, subject: &Subject<'_>) {
+fn state_of(entry: &Stored) -> Option<String> {
+    let codings = entry.object("subjectState")?.objects("coding");
+    codings.iter().find(|c| c.text("system").as_deref() == Some(STATE_SYSTEM))?.text("code")
+}
+
+/// The state that the hospital shows; empty where it shows none.
+fn state_shown(r5: bool, stored: &Stored) -> String {
+    if r5 {
+        let entries = stored.objects("progress");
+        open_entry(&entries).and_then(|i| state_of(&entries[i])).unwrap_or_default()
+    } else {
+        stored.text("status").unwrap_or_default()
+    }
+}
+
+fn period(merge: &mut Merge, stored: &Stored, r5: bool, subject: &Subject<'_>) {
     let withdrawn = subject.state == SubjectState::Withdrawn;
     let since = day(subject.since);
-    let mut period = match stored.get("period") {
-        Some(Value::Object(period)) => period,
-        _ => serde_json::Map::new(),
-    };
+    let mut period = stored.object("period").unwrap_or_default();
     let mut changed = false;
-    if !period.contains_key("start") {
-        period.insert("start".to_owned(), json!(since));
+    if period.get("start").is_none() {
+        period.set("start", &since);
         changed = true;
     }
-    if withdrawn && !period.contains_key("end") {
-        period.insert("end".to_owned(), json!(since));
+    if withdrawn && period.get("end").is_none() {
+        period.set("end", &since);
         changed = true;
     }
     // Taken back into screening: the end that our own withdrawal wrote no longer holds.
-    if !withdrawn && merge.human.is_none() && stored.text("status").as_deref() == Some("withdrawn") {
-        changed |= period.remove("end").is_some();
+    if !withdrawn && merge.human.is_none() && state_shown(r5, stored) == SubjectState::Withdrawn.code() {
+        changed |= period.remove("end");
     }
     if changed {
         merge.set("period", &period);
@@ -234,17 +253,15 @@ fn period(merge: &mut Merge, stored: &Stored, subject: &Subject<'_>) {
 }
 
 fn consent(merge: &mut Merge, stored: &Stored, r5: bool, wanted: &str) {
-    let is_ours =
-        |c: &Value| c.get("reference").and_then(Value::as_str).is_some_and(|r| same_resource(r, wanted));
-    let reference = json!({ "reference": wanted });
+    let is_ours = |c: &Stored| c.text("reference").is_some_and(|r| same_resource(&r, wanted));
     if r5 {
-        let mut consents = stored.items("consent");
+        let mut consents = stored.objects("consent");
         if !consents.iter().any(is_ours) {
-            consents.push(reference);
+            consents.push(Stored::from_value(&Reference::to(wanted)));
             merge.set("consent", &consents);
         }
-    } else if !stored.get("consent").as_ref().is_some_and(is_ours) {
-        merge.set("consent", &reference);
+    } else if !stored.object("consent").as_ref().is_some_and(is_ours) {
+        merge.set("consent", &Reference::to(wanted));
     }
 }
 

@@ -28,6 +28,36 @@ pub(crate) fn one_document(json: &[u8]) -> Result<Value, CheckError> {
     serde_json::from_slice(json).map_err(|e| syntax(&e))
 }
 
+/// Did the model understand what was written? The order of keys and the case of an exponent are free.
+pub(crate) fn same(path: &str, written: &Value, understood: &Value) -> Result<(), CheckError> {
+    let differs = |reason| Err(CheckError::Content { path: path.to_owned(), reason });
+    match (written, understood) {
+        (Value::Object(written), Value::Object(understood)) => {
+            for (key, value) in written {
+                let path = format!("{path}.{key}");
+                match understood.get(key) {
+                    Some(other) => same(&path, value, other)?,
+                    None => {
+                        return Err(CheckError::Content { path, reason: "the model does not keep it" });
+                    }
+                }
+            }
+            if understood.len() == written.len() { Ok(()) } else { differs("the model adds to it") }
+        }
+        (Value::Array(written), Value::Array(understood)) if written.len() == understood.len() => {
+            for (i, (value, other)) in written.iter().zip(understood).enumerate() {
+                same(&format!("{path}[{i}]"), value, other)?;
+            }
+            Ok(())
+        }
+        (Value::Array(_), _) => differs("a list where the release has one element"),
+        (_, Value::Array(_)) => differs("one element where the release has a list"),
+        (Value::Number(a), Value::Number(b)) if a.to_string().eq_ignore_ascii_case(&b.to_string()) => Ok(()),
+        (a, b) if a == b => Ok(()),
+        _ => differs("the model understands something else"),
+    }
+}
+
 /// Reads anything and keeps nothing; fails on a duplicate key.
 struct UniqueKeys;
 

@@ -102,6 +102,8 @@ pub fn check(release: Release, json: &[u8]) -> Result<Checked, CheckError> {
         return Err(CheckError::NotCompiled(release));
     }
     let value = json::one_document(json)?;
-    typed::hold(release, json)?;
+    let understood = typed::hold(release, json)?;
+    let root = value.get("resourceType").and_then(serde_json::Value::as_str).unwrap_or("$");
+    json::same(root, &value, &understood)?;
     rules::check(release, &value)
 }

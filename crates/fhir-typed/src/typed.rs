@@ -1,9 +1,12 @@
 //! The only place that touches the generated models: one call a release, through its `Resource` enum.
 
 use crate::{CheckError, Release};
+use serde_json::Value;
 
-/// Reads the resource strictly and drops it. The caller has checked that the release is compiled.
-pub(crate) fn hold(release: Release, json: &[u8]) -> Result<(), CheckError> {
+/// Reads the resource strictly and writes it again as the model understood it: where that differs from
+/// what was read, the model has let something pass (a list where the release has one element, a decimal
+/// written as a string). The caller has checked that the release is compiled.
+pub(crate) fn hold(release: Release, json: &[u8]) -> Result<Value, CheckError> {
     match release {
         #[cfg(feature = "r4")]
         Release::R4 => r4(json),
@@ -20,23 +23,23 @@ pub(crate) fn hold(release: Release, json: &[u8]) -> Result<(), CheckError> {
 }
 
 #[cfg(feature = "r4")]
-fn r4(json: &[u8]) -> Result<(), CheckError> {
+fn r4(json: &[u8]) -> Result<Value, CheckError> {
     fhirbolt::json::from_slice::<fhirbolt::model::r4::Resource>(json, None)
-        .map(drop)
+        .and_then(|resource| fhirbolt::json::to_json_value(resource, None))
         .map_err(|e| structure(Release::R4, &e))
 }
 
 #[cfg(feature = "r4b")]
-fn r4b(json: &[u8]) -> Result<(), CheckError> {
+fn r4b(json: &[u8]) -> Result<Value, CheckError> {
     fhirbolt::json::from_slice::<fhirbolt::model::r4b::Resource>(json, None)
-        .map(drop)
+        .and_then(|resource| fhirbolt::json::to_json_value(resource, None))
         .map_err(|e| structure(Release::R4B, &e))
 }
 
 #[cfg(feature = "r5")]
-fn r5(json: &[u8]) -> Result<(), CheckError> {
+fn r5(json: &[u8]) -> Result<Value, CheckError> {
     fhirbolt::json::from_slice::<fhirbolt::model::r5::Resource>(json, None)
-        .map(drop)
+        .and_then(|resource| fhirbolt::json::to_json_value(resource, None))
         .map_err(|e| structure(Release::R5, &e))
 }
 

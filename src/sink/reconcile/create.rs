@@ -11,13 +11,18 @@ pub(super) struct Created {
     pub seen: Seen,
     /// The server confirmed that this very request made it, so it must hold exactly what was sent.
     pub by_us: bool,
+    /// No answer came: what was found afterwards is most likely ours.
+    pub unanswered: bool,
     /// The search did not show it although it can be read.
     pub not_found_by_search: bool,
 }
 
 /// What a create request led to.
 enum Answer {
-    Written(Written),
+    /// This request made the resource.
+    Ours(Written),
+    /// If-None-Exist found another writer's.
+    Theirs(Written),
     /// Somebody's resource is there by now, or the request may have had its effect.
     LookAgain(&'static str),
 }
@@ -39,11 +44,13 @@ impl<S: FhirServer> Run<'_, S> {
         body: &[u8],
     ) -> Result<Created, Outcome> {
         let (written, code_if_absent) = match self.send_create(target, duplicate, body).await? {
-            Answer::Written(written) => (Some(written), "created-not-found"),
+            Answer::Ours(written) => (Some((written, true)), "created-not-found"),
+            Answer::Theirs(written) => (Some((written, false)), "created-not-found"),
             Answer::LookAgain(code) => (None, code),
         };
-        let by_us = written.as_ref().is_some_and(|w| w.status == 201);
-        let written_id = written.as_ref().and_then(|w| w.id.clone());
+        let unanswered = written.is_none();
+        let by_us = written.as_ref().is_some_and(|(_, by_us)| *by_us);
+        let written_id = written.and_then(|(w, _)| w.id);
         if let Some(id) = written_id.as_deref().filter(|_| by_us) {
             // Before anything else can fail: from now on this id is never created again.
             self.known.set(target.resource_type, target.value, id);
@@ -70,7 +77,7 @@ impl<S: FhirServer> Run<'_, S> {
             1 => {
                 let seen = seen.remove(0);
                 self.known.set(target.resource_type, target.value, &seen.id);
-                Ok(Created { seen, by_us, not_found_by_search })
+                Ok(Created { seen, by_us, unanswered, not_found_by_search })
             }
             _ => Err(self.duplicates(target, duplicate, &seen)),
         }
@@ -94,7 +101,8 @@ impl<S: FhirServer> Run<'_, S> {
         if self.conditional {
             let header = if_none_exist(target);
             match self.post(target.resource_type, body, Some(&header)).await {
-                Ok(written) => return Ok(Answer::Written(written)),
+                Ok(written) if written.status == 200 => return Ok(Answer::Theirs(written)),
+                Ok(written) => return Ok(Answer::Ours(written)),
                 Err(error) if status(&error) == Some(412) => {
                     let ids = self.look(target).await?.into_iter().map(|s| s.id).collect();
                     return Err(human(duplicate, ids));
@@ -117,7 +125,7 @@ impl<S: FhirServer> Run<'_, S> {
 
     async fn send_plain(&mut self, resource_type: &'static str, body: &[u8]) -> Result<Answer, Outcome> {
         match self.post(resource_type, body, None).await {
-            Ok(written) => Ok(Answer::Written(written)),
+            Ok(written) => Ok(Answer::Ours(written)),
             Err(error) if is_unknown(&error) => Ok(Answer::LookAgain("outcome-unknown")),
             Err(error) => Err(outcome(&error)),
         }

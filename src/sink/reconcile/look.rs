@@ -137,7 +137,11 @@ impl<S: FhirServer> Run<'_, S> {
         if self.release.is_r5() { "subject" } else { "individual" }
     }
 
-    async fn query(&self, resource_type: &str, parameters: &[(&str, &str)]) -> Result<Vec<Seen>, ServerError> {
+    async fn query(
+        &self,
+        resource_type: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Vec<Seen>, ServerError> {
         let found = self.server.search(resource_type, parameters).await?;
         Ok(found.into_iter().filter_map(Seen::of).collect())
     }

@@ -115,6 +115,9 @@ impl<S: FhirServer> Run<'_, S> {
             self.verify_created(TYPE, &created.seen.id, &merge, line).await;
         } else {
             self.bring_up_to_date(TYPE, &created.seen.id, &merge, line).await;
+            if created.unanswered && line.outcome == Outcome::Unchanged {
+                line.outcome = Outcome::Created;
+            }
         }
         Ok(())
     }

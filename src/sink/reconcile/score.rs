@@ -16,13 +16,7 @@ const PROVENANCE: &str = "Provenance";
 const DUPLICATE: &str = "duplicate-observation";
 
 fn line(resource_type: &'static str, key: &str) -> Line {
-    Line {
-        resource_type,
-        key: key.to_owned(),
-        id: None,
-        outcome: Outcome::Unchanged,
-        notices: Vec::new(),
-    }
+    Line { resource_type, key: key.to_owned(), id: None, outcome: Outcome::Unchanged, notices: Vec::new() }
 }
 
 fn target<'a>(identifier: &'a str, patient: &'a str, name: Option<&str>) -> Target<'a> {

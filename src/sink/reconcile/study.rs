@@ -58,15 +58,20 @@ impl<S: FhirServer> Run<'_, S> {
         if seen.len() > 1 {
             return Err(self.duplicates(&target, DUPLICATE, &seen));
         }
-        let (found, by_us) = match seen.pop() {
-            Some(found) => (found, false),
+        let (found, by_us, unanswered) = match seen.pop() {
+            Some(found) => {
+                if !self.dry_run {
+                    self.known.set(TYPE, &wanted.identifier.value, &found.id);
+                }
+                (found, false, false)
+            }
             None if self.dry_run => {
                 line.outcome = Outcome::Created;
                 return Ok(Stored::parse(&body).map(|stored| Place { reference: None, stored }));
             }
             None => {
                 let created = self.create(&target, DUPLICATE, &body).await?;
-                (created.seen, created.by_us)
+                (created.seen, created.by_us, created.unanswered)
             }
         };
         line.id = Some(found.id.clone());
@@ -74,6 +79,9 @@ impl<S: FhirServer> Run<'_, S> {
             self.verify_created(TYPE, &found.id, &merge, line).await;
         } else {
             self.bring_up_to_date(TYPE, &found.id, &merge, line).await;
+            if unanswered && line.outcome == Outcome::Unchanged {
+                line.outcome = Outcome::Created;
+            }
         }
         // Participants whose arm is not written can be settled even if the arms are in question.
         let usable = match &line.outcome {

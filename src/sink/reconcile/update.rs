@@ -63,7 +63,12 @@ impl<S: FhirServer> Run<'_, S> {
                 Ok(written) => Some(written.status),
                 Err(error) => status(error),
             };
-            self.writes.push(Write { method: "PUT", resource_type, id: Some(id.to_owned()), status: answered });
+            self.writes.push(Write {
+                method: "PUT",
+                resource_type,
+                id: Some(id.to_owned()),
+                status: answered,
+            });
             match answer {
                 Ok(_) => {
                     let Some(back) = self.read(resource_type, id).await? else {
