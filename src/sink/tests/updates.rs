@@ -247,3 +247,27 @@ async fn taken_back_into_screening_the_end_no_longer_holds() {
         assert_eq!(server.all("ResearchSubject")[0]["period"], json!({"start": "2026-11-01"}));
     }
 }
+
+#[tokio::test]
+async fn anothers_element_outside_the_model_does_not_hold_ours_back() {
+    let server = screened(Release::R4, Fake::default()).await;
+    server.change("ResearchSubject", "2", |r| r["vendorField"] = json!({"precise": 1}));
+    let report = run(&server, Release::R4, ABLE, &wanted(vec![participant("S-1")])).await;
+    assert_eq!(report.participants[0].subject.outcome, Outcome::Updated);
+    let (.., body) = server.sent().pop().expect("an update");
+    assert!(body.contains(r#""vendorField":{"precise":1}"#), "kept as it came");
+}
+
+#[cfg(feature = "typed-r4")]
+#[tokio::test]
+async fn an_update_that_the_model_refuses_is_not_sent() {
+    let server = screened(Release::R4, Fake::default()).await;
+    let mut p = participant("S-1");
+    p.arm = Some(AssignedArm::Code(" ".to_owned()));
+    let sent = server.sent().len();
+    let report = run(&server, Release::R4, ABLE, &wanted(vec![p])).await;
+    assert_eq!(report.participants[0].subject.outcome, failed("invalid", false));
+    assert_eq!(report.participants[0].subject.notices.len(), 1);
+    assert!(report.participants[0].subject.notices[0].contains("ResearchSubject.assignedArm"));
+    assert_eq!(server.sent().len(), sent);
+}
