@@ -342,3 +342,12 @@ async fn one_bad_participant_does_not_stop_the_next() {
     assert!(!report.participants[0].subject.outcome.is_settled());
     assert_eq!(report.participants[1].subject.outcome, Outcome::Created);
 }
+
+#[tokio::test]
+async fn a_race_is_seen_where_only_lists_can_be_searched() {
+    let server = with_study(Release::R4, Fake::default()).await;
+    let server = Fake { unsearchable: ["ResearchSubject?identifier"].into(), ..server };
+    server.creates(&[OnCreate::Race]);
+    let report = run(&server, Release::R4, PLAIN, &wanted(vec![participant("S-1")])).await;
+    assert_eq!(report.participants[0].subject.outcome, human("duplicate-research-subject", &["2", "3"]));
+}
