@@ -146,7 +146,7 @@ impl<S: FhirServer> Run<'_, S> {
         Ok(found.into_iter().filter_map(Seen::of).collect())
     }
 
-    /// A coarse search, kept until something is written: it serves every participant.
+    /// A coarse search, kept until something is created: it serves every participant.
     async fn listing(
         &mut self,
         resource_type: &'static str,

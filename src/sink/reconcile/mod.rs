@@ -54,7 +54,8 @@ struct Run<'a, S> {
     /// Still worth sending `If-None-Exist`?
     conditional: bool,
     sight: BTreeMap<&'static str, Sight>,
-    /// Listings of this run, until something is written.
+    /// Listings of this run, until something is created: they say what is there, and its content is
+    /// read anew before it is changed.
     listings: BTreeMap<(&'static str, String), Vec<Seen>>,
     writes: Vec<Write>,
 }

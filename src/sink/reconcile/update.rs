@@ -58,7 +58,6 @@ impl<S: FhirServer> Run<'_, S> {
                 return Ok(unless_human(&plan, id, Outcome::Updated));
             }
             let answer = self.server.update(resource_type, id, &body, seen.etag.as_deref()).await;
-            self.listings.clear();
             let answered = match &answer {
                 Ok(written) => Some(written.status),
                 Err(error) => status(error),

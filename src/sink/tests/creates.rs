@@ -351,3 +351,11 @@ async fn a_race_is_seen_where_only_lists_can_be_searched() {
     let report = run(&server, Release::R4, PLAIN, &wanted(vec![participant("S-1")])).await;
     assert_eq!(report.participants[0].subject.outcome, human("duplicate-research-subject", &["2", "3"]));
 }
+
+#[tokio::test]
+async fn a_race_is_seen_although_the_search_shows_only_the_other() {
+    let server = with_study(Release::R4, Fake::default()).await;
+    server.creates(&[OnCreate::RaceUnseen]);
+    let report = run(&server, Release::R4, PLAIN, &wanted(vec![participant("S-1")])).await;
+    assert_eq!(report.participants[0].subject.outcome, human("duplicate-research-subject", &["2", "3"]));
+}

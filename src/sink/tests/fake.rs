@@ -16,6 +16,8 @@ pub enum OnCreate {
     LoseThen(u16),
     /// Another writer creates the same resource just before, unseen by If-None-Exist.
     Race,
+    /// The same, and searches show the other one only: an index that lags by one.
+    RaceUnseen,
     /// Answers 201 and keeps nothing.
     Pretend,
 }
@@ -37,6 +39,8 @@ pub struct State {
     /// Everything that was sent: method, type, header, body.
     pub sent: Vec<(&'static str, String, Option<String>, String)>,
     pub searches: Vec<String>,
+    /// Ids that no search shows.
+    pub unseen: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +202,7 @@ impl FhirServer for Fake {
         Ok(state
             .resources
             .iter()
+            .filter(|((_, id), _)| !state.unseen.contains(id))
             .filter(|((t, _), (_, r))| t == resource_type && parameters.iter().all(|(p, v)| matches(r, p, v)))
             .map(|((_, id), (version, r))| Fake::found(id, *version, r))
             .collect())
@@ -254,7 +259,7 @@ impl FhirServer for Fake {
         match fault {
             OnCreate::LoseThen(status) => return Err(answer("POST", resource_type, status)),
             OnCreate::Pretend => return Ok(Written { status: 201, id: None, etag: None }),
-            OnCreate::Race => {
+            OnCreate::Race | OnCreate::RaceUnseen => {
                 self.put(self.keep(body));
             }
             OnCreate::StoreThen(status) => {
@@ -264,6 +269,9 @@ impl FhirServer for Fake {
             OnCreate::Normal => {}
         }
         let id = self.put(self.keep(body));
+        if fault == OnCreate::RaceUnseen {
+            self.state.lock().expect("one thread").unseen.insert(id.clone());
+        }
         Ok(Written { status: 201, id: Some(id), etag: Some("W/\"1\"".to_owned()) })
     }
 
