@@ -235,9 +235,13 @@ async fn a_server_that_searches_badly() {
                 let wanted = wanted(vec![participant("S-1"), participant("S-2")]);
                 let report = run(&server, release, capability, &wanted).await;
                 assert!(report.is_settled(), "{unsearchable:?} {report:?}");
+                let before = server.state.lock().expect("one thread").searches.len();
                 let report = run(&server, release, capability, &wanted).await;
                 assert!(report.writes.is_empty() && report.is_settled(), "{unsearchable:?} {report:?}");
                 assert_eq!(subject_count(&server), 3);
+                let searches = server.state.lock().expect("one thread").searches[before..].to_vec();
+                let subjects = searches.iter().filter(|s| s.starts_with("ResearchSubject?")).count();
+                assert!(subjects <= 5, "what was learnt serves the next participant: {searches:?}");
             }
         }
     }
@@ -358,4 +362,14 @@ async fn a_race_is_seen_although_the_search_shows_only_the_other() {
     server.creates(&[OnCreate::RaceUnseen]);
     let report = run(&server, Release::R4, PLAIN, &wanted(vec![participant("S-1")])).await;
     assert_eq!(report.participants[0].subject.outcome, human("duplicate-research-subject", &["2", "3"]));
+}
+
+#[tokio::test]
+async fn a_run_can_be_spawned() {
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    let (server, memory, wanted) = (Fake::default(), Memory::default(), wanted(Vec::new()));
+    let report = sendable(reconcile(&server, Release::R4, ABLE, &wanted, &memory, false)).await;
+    assert_eq!(report.study.outcome, Outcome::Created);
 }
