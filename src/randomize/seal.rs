@@ -183,7 +183,7 @@ pub fn seal(
         }
     }
     let slots = generate(order.scheme, order.arms, order.total, seed)?;
-    let leaves = leaves(order.id, order.arms, &slots, seed);
+    let (commitment, proofs) = merkle::proofs(&leaves(order.id, order.arms, &slots, seed));
     let header = Header {
         format: FORMAT.to_owned(),
         id: order.id.to_owned(),
@@ -192,13 +192,12 @@ pub fn seal(
         scheme: order.scheme.public_name().to_owned(),
         arms: order.arms.count(),
         total: order.total,
-        commitment: merkle::root(&leaves),
+        commitment,
         key_id: key_id(key),
     };
-    let sealed = slots.iter().zip(0..).map(|(slot, index)| {
+    let sealed = slots.iter().zip(proofs).map(|(slot, proof)| {
         let plain = slot_bytes(&salt(seed, slot.position), &order.arms.names()[slot.arm]);
         let (nonce, ciphertext) = close(key, nonce_seed, &slot_context(&header, slot.position), &plain[..]);
-        let proof = merkle::proof(&leaves, index).expect("every slot has its leaf");
         SealedSlot { position: slot.position, nonce, ciphertext, proof }
     });
     let slots = sealed.collect();
