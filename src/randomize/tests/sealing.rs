@@ -79,6 +79,15 @@ fn reveal_gives_back_all_that_was_sealed() {
     assert_eq!(verify(SEED, &[4, 6], &arms), Ok(()));
     assert_eq!(verify([12; 32], &[4, 6], &arms), other, "another seed");
     assert_eq!(verify(SEED, &[4], &arms), other, "other block sizes");
+    for altered in [
+        Header { scheme: "alternation".to_owned(), ..list.header.clone() },
+        Header { arms: 3, ..list.header.clone() },
+        Header { total: 90, ..list.header.clone() },
+        Header { id: "mine".to_owned(), ..list.header.clone() },
+    ] {
+        let found = verify_list(&altered, &Seed::new(SEED), &blocks_of(&[4, 6]), &arms);
+        assert!(matches!(found, Err(SealError::Uncommitted { .. })), "{altered:?}");
+    }
     let swapped = Arms::new(["double infusion", "single infusion"]).expect("two arms");
     assert_eq!(verify(SEED, &[4, 6], &swapped), other, "arms exchanged");
     assert!(matches!(verify(SEED, &[2], &arms), Err(SealError::Scheme(_))));
