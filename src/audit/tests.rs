@@ -8,7 +8,7 @@ fn event(i: u64) -> Event {
         actor: "coordinator-7".to_owned(),
         role: "coordinator".to_owned(),
         action: "consent.record".to_owned(),
-        subject: (i % 2 == 0).then(|| format!("S-{i:04}")),
+        subject: (i.is_multiple_of(2)).then(|| format!("S-{i:04}")),
         detail: Detail::from([
             ("definition".to_owned(), format!("v{i}")),
             ("reason".to_owned(), String::new()),
@@ -61,7 +61,8 @@ fn the_hash_of_a_known_entry() {
 
 #[test]
 fn every_edited_field_is_found_in_its_entry() {
-    let edits: [(&str, fn(&mut Entry)); 13] = [
+    type Edit = fn(&mut Entry);
+    let edits: [(&str, Edit); 13] = [
         ("time", |e| e.at = "2026-03-01T09:00:00Z".to_owned()),
         ("actor", |e| e.actor.push('x')),
         ("role", |e| e.role = "admin".to_owned()),
@@ -161,7 +162,8 @@ fn an_anchor_finds_a_cut_and_a_rewritten_log() {
 
 #[test]
 fn an_event_without_an_actor_or_in_local_time_is_refused() {
-    let table: [(fn(&mut Event), EventError); 7] = [
+    type Change = fn(&mut Event);
+    let table: [(Change, EventError); 7] = [
         (|e| e.actor.clear(), EventError::Missing { field: "actor" }),
         (|e| e.role = " ".to_owned(), EventError::Missing { field: "role" }),
         (|e| e.action.clear(), EventError::Missing { field: "action" }),

@@ -21,21 +21,18 @@ pub fn root(leaves: &[Digest]) -> Digest {
     }
 }
 
-/// The hashes beside the path from leaf `index` (from 0) to the root, lowest first; `None` where
-/// there is no such leaf.
-pub fn proof(leaves: &[Digest], index: usize) -> Option<Vec<Digest>> {
-    if index >= leaves.len() {
-        return None;
+/// The root, and for every leaf its inclusion proof: the hashes beside the path from the leaf to the
+/// root, lowest first.
+pub fn proofs(leaves: &[Digest]) -> (Digest, Vec<Vec<Digest>>) {
+    if leaves.len() < 2 {
+        return (root(leaves), vec![Vec::new(); leaves.len()]);
     }
-    if leaves.len() == 1 {
-        return Some(Vec::new());
-    }
-    let k = split(leaves.len());
-    let (left, right) = leaves.split_at(k);
-    let (mut path, beside) =
-        if index < k { (proof(left, index)?, root(right)) } else { (proof(right, index - k)?, root(left)) };
-    path.push(beside);
-    Some(path)
+    let (left, right) = leaves.split_at(split(leaves.len()));
+    let ((left, mut paths), (right, mut right_paths)) = (proofs(left), proofs(right));
+    paths.iter_mut().for_each(|path| path.push(right));
+    right_paths.iter_mut().for_each(|path| path.push(left));
+    paths.append(&mut right_paths);
+    (node(left, right), paths)
 }
 
 /// The root that `leaf` at `index` of `count` leaves gives with this proof; `None` where the proof is
@@ -123,11 +120,12 @@ mod tests {
     fn every_proof_gives_the_root_and_only_in_its_own_place() {
         for count in 1..=33u8 {
             let leaves = leaves(count);
-            let expected = root(&leaves);
-            for (i, leaf) in leaves.iter().enumerate() {
-                let path = proof(&leaves, i).expect("a leaf of the tree");
+            let (expected, paths) = proofs(&leaves);
+            assert_eq!(expected, root(&leaves));
+            assert_eq!(paths.len(), leaves.len());
+            for (i, (leaf, path)) in leaves.iter().zip(&paths).enumerate() {
                 for place in 0..u64::from(count) + 2 {
-                    let found = root_from_proof(*leaf, place, u64::from(count), &path);
+                    let found = root_from_proof(*leaf, place, u64::from(count), path);
                     assert_eq!(
                         found == Some(expected),
                         place == i as u64,
@@ -140,9 +138,8 @@ mod tests {
                     assert_eq!(root_from_proof(*leaf, i as u64, u64::from(count), shorter), None);
                 }
             }
-            assert_eq!(proof(&leaves, usize::from(count)), None);
         }
-        assert_eq!(proof(&[], 0), None);
+        assert_eq!(proofs(&[]), (root(&[]), Vec::new()));
         assert_eq!(root_from_proof(Digest::of(b""), 0, 0, &[]), None);
     }
 }

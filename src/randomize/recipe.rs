@@ -109,6 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_read_only_where_zeros_follow_it() {
+        let table: [(&[u8], Option<&str>); 6] = [
+            (b"\x02ab\0\0", Some("ab")),
+            (b"\x02ab", Some("ab")),
+            (b"\x02ab\0\x01", None),
+            (b"\x03ab", None),
+            (b"\x01\xff\0", None),
+            (b"", None),
+        ];
+        for (bytes, name) in table {
+            assert_eq!(read_name(bytes), name, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn bytes_that_writing_does_not_give_are_refused() {
         let good = recipe(vec![4, 6], &["single", "double"]).to_bytes();
         // Place, byte: unknown scheme, sizes that are not there, a third size, too many arms, one arm,
