@@ -162,6 +162,11 @@ impl FhirClient {
         *lock(&self.0.server_date)
     }
 
+    /// The time of the client's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.0.clock.now()
+    }
+
     /// The id in a reference to `resource_type`, relative or absolute under the configured base.
     /// `None` for everything else, which is never dereferenced.
     pub fn id_in(&self, reference: &str, resource_type: &str) -> Option<String> {

@@ -121,6 +121,11 @@ impl Pages {
         result.map(Some)
     }
 
+    /// The answer said which parameters it used, and all that narrow are among them.
+    pub fn proven(&self) -> bool {
+        self.proven
+    }
+
     async fn first(&mut self) -> Result<Page, ServerError> {
         if !self.client.0.search_by_get.load(Ordering::Relaxed) {
             let ask = self.by_post()?;

@@ -1,1 +1,3 @@
 //! Where data come from; each source ends in the inbox.
+
+pub mod fhir_pull;
