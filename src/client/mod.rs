@@ -57,6 +57,8 @@ struct Inner {
     not_before: Mutex<Option<DateTime<Utc>>>,
     /// The server takes no `POST {type}/_search`.
     search_by_get: AtomicBool,
+    /// The server has answered a `POST {type}/_search`.
+    search_by_post: AtomicBool,
     server_date: Mutex<Option<DateTime<Utc>>>,
     requests: AtomicU64,
     repeated: AtomicU64,
@@ -135,6 +137,7 @@ impl FhirClient {
             slots,
             not_before: Mutex::new(None),
             search_by_get: AtomicBool::new(false),
+            search_by_post: AtomicBool::new(false),
             server_date: Mutex::new(None),
             requests: AtomicU64::new(0),
             repeated: AtomicU64::new(0),

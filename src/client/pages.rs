@@ -130,8 +130,16 @@ impl Pages {
         if !self.client.0.search_by_get.load(Ordering::Relaxed) {
             let ask = self.by_post()?;
             match self.client.0.exchange(&ask).await {
-                Ok(answer) => return self.take(&ask, answer.body, true),
-                Err(error) if may_be_unknown_operation(&error) => {
+                Ok(answer) => {
+                    self.client.0.search_by_post.store(true, Ordering::Relaxed);
+                    return self.take(&ask, answer.body, true);
+                }
+                // Where POST has worked, a refusal is about the type; asking again by GET would only
+                // put a patient's id into a URL.
+                Err(error)
+                    if !self.client.0.search_by_post.load(Ordering::Relaxed)
+                        && may_be_unknown_operation(&error) =>
+                {
                     // Only an answer to GET shows that it was the form of the request that failed.
                     let ask = self.by_get()?;
                     let answer = self.client.0.exchange(&ask).await?;

@@ -691,7 +691,7 @@ async fn medications_that_are_pointed_to_are_fetched_once() {
     assert_eq!(codes(&report), ["foreign-reference", "dangling-reference"]);
     assert!(report.is_complete());
     let asked: Vec<String> =
-        ward.mock.seen().iter().filter_map(|s| s.path.contains("/Medication/").then(|| s.line())).collect();
+        ward.mock.seen().iter().filter(|s| s.path.contains("/Medication/")).map(Seen::line).collect();
     assert_eq!(asked, ["POST /fhir/Medication/_search", "GET /fhir/Medication/lost"]);
     assert!(ward.mock.seen().iter().any(|s| s.param("_id") == Some("lost,m1,m2,m3")));
     assert!(["m1", "m2", "m3"].iter().all(|m| sink.holds(&format!(r#""Medication","id":"{m}""#))));
