@@ -1,6 +1,7 @@
 //! What the server says it can do. Real statements leave out half: nothing said is "not known",
 //! never "no".
 
+use crate::fhir::release::Release;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,11 @@ impl Capability {
         })
     }
 
+    /// The release that the server speaks. `None` where it is not stated or not one of ours.
+    pub fn release(&self) -> Option<Release> {
+        Release::from_version(self.fhir_version.as_deref()?)
+    }
+
     /// Whether a type offers an interaction. `None` where the statement does not say.
     pub fn offers(&self, resource_type: &str, interaction: &str) -> Option<bool> {
         if self.types.is_empty() {
@@ -105,6 +111,7 @@ mod tests {
                 {"type":"ResearchSubject","conditionalCreate":true}]}]}"#;
         let c = Capability::parse(text).expect("a statement");
         assert_eq!(c.fhir_version.as_deref(), Some("4.0.1"));
+        assert_eq!(c.release(), Some(Release::R4));
         assert_eq!(c.software.as_deref(), Some("Ward 2"));
         assert_eq!(c.offers("Observation", "search-type"), Some(true));
         assert_eq!(c.offers("Observation", "create"), Some(false));
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn missing_pieces_are_unknown() {
         let c = Capability::parse(br#"{"resourceType":"CapabilityStatement"}"#).expect("a statement");
-        assert_eq!(c, Capability::default());
+        assert_eq!((&c, c.release()), (&Capability::default(), None));
         assert_eq!(c.offers("Observation", "read"), None);
         let odd =
             br#"{"resourceType":"CapabilityStatement","fhirVersion":4,"software":"x","rest":{"resource":1}}"#;

@@ -188,7 +188,13 @@ impl FhirClient {
 
     /// The pages of a search, one at a time, as received.
     pub fn search_pages(&self, resource_type: &str, parameters: Vec<(String, String)>) -> Pages {
-        Pages::new(self.clone(), resource_type.to_owned(), parameters)
+        Pages::new(self.clone(), resource_type.to_owned(), parameters, false)
+    }
+
+    /// As [`FhirClient::search_pages`], by GET: for parameters that say nothing of a person. The
+    /// answer to a GET repeats the parameters that were used; to a POST, many servers' does not.
+    pub fn search_pages_in_url(&self, resource_type: &str, parameters: Vec<(String, String)>) -> Pages {
+        Pages::new(self.clone(), resource_type.to_owned(), parameters, true)
     }
 
     fn url(&self, segments: &[&str], method: &'static str, path: &str) -> Result<url::Url, ServerError> {

@@ -9,6 +9,7 @@ use super::bundle::{Bundle, EntryMode, issue_codes, resource_type};
 use super::exchange::{Ask, Expect, Repeat};
 use super::filter::{self, SelfLink, matches_filter};
 use super::server::ServerError;
+use reqwest::header::HeaderValue;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -51,6 +52,7 @@ pub struct Pages {
     client: FhirClient,
     resource_type: String,
     asked: Vec<(String, String)>,
+    in_url: bool,
     next: Next,
     number: u32,
     visited: BTreeSet<String>,
@@ -78,6 +80,7 @@ impl Pages {
         client: FhirClient,
         resource_type: String,
         mut parameters: Vec<(String, String)>,
+        in_url: bool,
     ) -> Pages {
         if !parameters.iter().any(|(name, _)| name == "_count") {
             parameters.push(("_count".to_owned(), client.config().page_size.to_string()));
@@ -86,6 +89,7 @@ impl Pages {
             client,
             resource_type,
             asked: parameters,
+            in_url,
             next: Next::First,
             number: 0,
             visited: BTreeSet::new(),
@@ -127,7 +131,7 @@ impl Pages {
     }
 
     async fn first(&mut self) -> Result<Page, ServerError> {
-        if !self.client.0.search_by_get.load(Ordering::Relaxed) {
+        if !self.in_url && !self.client.0.search_by_get.load(Ordering::Relaxed) {
             let ask = self.by_post()?;
             match self.client.0.exchange(&ask).await {
                 Ok(answer) => {
@@ -167,7 +171,7 @@ impl Pages {
             method: "POST",
             url,
             path,
-            headers: Vec::new(),
+            headers: vec![fresh()],
             body: Some(("application/x-www-form-urlencoded", form.into_bytes())),
             repeat: Repeat::Idempotent,
             expect: Expect::Json,
@@ -179,7 +183,7 @@ impl Pages {
         let mut url = self.client.url(&[&self.resource_type], "GET", &path)?;
         url.query_pairs_mut().extend_pairs(&self.asked);
         self.visited.insert(url.to_string());
-        Ok(Ask::get(url, path))
+        Ok(Ask { headers: vec![fresh()], ..Ask::get(url, path) })
     }
 
     fn take(&mut self, ask: &Ask, bytes: Vec<u8>, by_post: bool) -> Result<Page, ServerError> {
@@ -311,6 +315,11 @@ impl Pages {
         }
         Ok(Next::Follow(url))
     }
+}
+
+/// HAPI FHIR answers a search from a cache for a minute, also after a write, unless it is told not to.
+fn fresh() -> (&'static str, HeaderValue) {
+    ("cache-control", HeaderValue::from_static("no-cache"))
 }
 
 /// 404, 405, 501, or a 400 that says "not supported".

@@ -164,9 +164,10 @@ async fn a_stuck_connection_is_given_up() {
 
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let base = format!("http://{}/fhir", listener.local_addr().expect("bound"));
-    drop(listener);
+    // Bound and not listening: the port is ours, so that no other test can open it meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let base = format!("http://{}/fhir", socket.local_addr().expect("bound"));
     let (client, _) = client_of(&base, |_| {});
     let (_, error) = drain(&client, asked("p1")).await;
     assert!(error.as_ref().is_some_and(|e| e.to_string().contains("no connection")), "{error:?}");
@@ -455,6 +456,7 @@ async fn parameters_stay_out_of_urls_while_post_works() {
     assert_eq!(mock.lines(), ["POST /fhir/Observation/_search"]);
     assert_eq!(seen[0].body, "patient=p1&code=http%3A%2F%2Floinc.org%7C1975-2&_count=200");
     assert_eq!(seen[0].headers["accept"], "application/fhir+json");
+    assert_eq!(seen[0].headers["cache-control"], "no-cache");
 }
 
 #[tokio::test]

@@ -151,7 +151,8 @@ impl FhirClient {
     /// Id and version of what was written, from the headers, else from the returned body. A
     /// `Location` outside the configured base is not believed.
     fn written(&self, resource_type: &str, answer: &Answer) -> Written {
-        let location = text_of(&answer.headers, "location");
+        let location =
+            text_of(&answer.headers, "location").or_else(|| text_of(&answer.headers, "content-location"));
         let mut id = location.and_then(|l| self.0.base.id_in(l, resource_type));
         if location.is_some() && id.is_none() {
             tracing::warn!(event = "fhir.location.foreign", "a Location header outside the base was ignored");

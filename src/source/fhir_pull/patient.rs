@@ -197,6 +197,10 @@ impl Task<'_> {
         let mut asked = planned.need.ask(query, self.patient, since);
         let place = planned.need.describe(query, since.is_some());
         let mut result = self.read(resource_type, &place, asked.clone()).await?;
+        if matches!(&result, Err(ServerError::Status { status: 410, .. })) {
+            // The server has forgotten the search whose next page was asked for.
+            result = self.read(resource_type, &place, asked.clone()).await?;
+        }
         let refused = matches!(
             &result,
             Err(ServerError::Protocol { code: "dropped-parameter", .. }
@@ -274,6 +278,7 @@ impl Task<'_> {
             {
                 Verdict::Unsupported
             }
+            ServerError::Status { status: 410, .. } => Verdict::Incomplete { again: true },
             ServerError::Status { status: 400..=428 | 430..=499, .. } if !offered => Verdict::Unsupported,
             ServerError::Status { status: 400..=428 | 430..=499, .. } => {
                 self.warn("search-refused", place, text).await?;

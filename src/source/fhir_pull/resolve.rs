@@ -5,6 +5,7 @@ use super::patient::{IDS_PER_SEARCH, fetch_by_id, ids_in};
 use super::report::Fatal;
 use super::run::Run;
 use crate::client::is_plain_segment;
+use crate::client::server::ServerError;
 use std::collections::BTreeSet;
 
 impl Run<'_> {
@@ -32,10 +33,23 @@ impl Run<'_> {
         let mut ids = BTreeSet::new();
         // A wrong total is looked at twice before it is believed.
         for attempt in [1, 2] {
-            let mut mismatch = false;
-            let mut pages = self.client.search_pages("Patient", asked.clone());
+            let mut again = false;
+            let mut pages = match asked.iter().all(|(name, _)| names_nobody(name)) {
+                true if !asked.is_empty() => self.client.search_pages_in_url("Patient", asked.clone()),
+                _ => self.client.search_pages("Patient", asked.clone()),
+            };
             let (mut total, mut matches) = (None, 0);
-            while let Some(page) = pages.next().await.map_err(Fatal::Server)? {
+            loop {
+                let page = match pages.next().await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => break,
+                    Err(ServerError::Status { status: 410, .. }) if attempt == 1 => {
+                        // The server has forgotten the search whose next page was asked for.
+                        again = true;
+                        break;
+                    }
+                    Err(error) => return Err(Fatal::Server(error)),
+                };
                 total = if page.number == 1 { page.total } else { total };
                 matches += page.matches as u64;
                 self.store("Patient", None, &page.bytes)?;
@@ -45,7 +59,7 @@ impl Run<'_> {
                         self.report.warn(warning.code, place, warning.text);
                         continue;
                     }
-                    mismatch = true;
+                    again = true;
                     if attempt == 2 {
                         self.report.warn(
                             "total-mismatch",
@@ -62,7 +76,7 @@ impl Run<'_> {
                 let text = "the server does not repeat the search, so it cannot be seen whether it used it";
                 self.report.warn("search-unproven", place, text);
             }
-            if !mismatch {
+            if !again {
                 break;
             }
         }
@@ -121,4 +135,21 @@ impl Run<'_> {
         }
         Ok(present.into_iter().collect())
     }
+}
+
+/// Parameters whose values describe a group and never a person, so that they may stand in a URL.
+fn names_nobody(name: &str) -> bool {
+    let base = name.split([':', '.']).next().unwrap_or(name);
+    matches!(
+        base,
+        "_has"
+            | "_tag"
+            | "_security"
+            | "_profile"
+            | "_count"
+            | "active"
+            | "deceased"
+            | "gender"
+            | "organization"
+    ) && !name.ends_with(":identifier")
 }

@@ -577,6 +577,31 @@ async fn a_lying_total_is_asked_twice_and_never_taken_for_complete() {
 }
 
 #[tokio::test]
+async fn a_search_that_the_server_forgot_between_pages_is_begun_again() {
+    for (times, complete) in [(1, true), (9, false)] {
+        let ward = three().await;
+        let left = Mutex::new(times);
+        ward.twist(move |s| {
+            if s.query == "page=2" {
+                let mut left = left.lock().expect("left");
+                *left -= 1;
+                return Some(if *left >= 0 {
+                    Reply::status(410)
+                } else {
+                    Reply::json(page(&[observation("o2", "p1")], None))
+                });
+            }
+            (s.path.contains("Observation") && s.param("patient") == Some("p1"))
+                .then(|| Reply::json(page(&[observation("o1", "p1")], Some("?page=2"))))
+        });
+        let mut sink = MemorySink::default();
+        let report = run(&ward, &mut sink).await;
+        assert_eq!((report.is_complete(), sink.holds(r#""o2""#)), (complete, complete), "{report:?}");
+        assert_eq!(sink.marks().contains("Observation/p1"), complete);
+    }
+}
+
+#[tokio::test]
 async fn ids_that_are_gone_or_unknown_are_told_apart() {
     let ward = three().await;
     ward.twist(|s| match s.path.as_str() {
@@ -623,13 +648,19 @@ async fn groups_and_lists_name_the_cohort() {
 async fn a_search_cohort_is_sent_decoded_and_must_not_be_dropped() {
     let cohort: Cohort =
         "Patient?_has:Condition:patient:code=http%3A%2F%2Fx%7CK74.6".parse().expect("a cohort");
-    for (query, expected) in
-        [("?_has%3ACondition%3Apatient%3Acode=x", "none"), ("?_count=200", "fatal"), ("", "search-unproven")]
-    {
+    for (query, expected) in [
+        ("?_has%3ACondition%3Apatient%3Acode=x", "none"),
+        ("?_count=200", "fatal"),
+        ("", "fatal"),
+        ("none", "search-unproven"),
+    ] {
         let ward = three().await;
         ward.twist(move |s| {
-            let link = format!(r#""link":[{{"relation":"self","url":"{{base}}/Patient{query}"}}]"#);
-            (s.path == "/fhir/Patient/_search")
+            let link = match query {
+                "none" => r#""link":[]"#.to_owned(),
+                _ => format!(r#""link":[{{"relation":"self","url":"{{base}}/Patient{query}"}}]"#),
+            };
+            (s.path == "/fhir/Patient")
                 .then(|| Reply::json(page(&[patient("p2")], None).replace(r#""link":[]"#, &link)))
         });
         let mut sink = MemorySink::default();
@@ -641,6 +672,36 @@ async fn a_search_cohort_is_sent_decoded_and_must_not_be_dropped() {
             "none" => assert_eq!((codes(&report), report.patients), (vec![], 1)),
             code => assert_eq!(codes(&report), [code]),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_search_cohort_that_names_a_person_stays_out_of_urls() {
+    let ward = three().await;
+    let cohort: Cohort = "Patient?active=true&identifier=urn:mrn%7Ccanary".parse().expect("a cohort");
+    let report = run_with(&ward, &mut MemorySink::default(), &cohort, &needs(), &options()).await;
+    // The ward's patients have no identifier: the parameter was plainly not used.
+    assert!(matches!(report.fatal, Some(Fatal::Server(_))), "{report:?}");
+    assert_eq!(ward.mock.lines(), ["GET /fhir/metadata", "POST /fhir/Patient/_search"]);
+    assert!(!format!("{report:?}").contains("canary"));
+}
+
+#[tokio::test]
+async fn a_cohort_whose_pages_were_forgotten_is_asked_again_once() {
+    for (times, patients) in [(1, Some(2)), (9, None)] {
+        let ward = three().await;
+        let left = Mutex::new(times);
+        ward.twist(move |s| match (s.path.as_str(), s.query.as_str()) {
+            ("/fhir/Patient/_search", _) => Some(Reply::json(page(&[patient("p1")], Some("Patient?page=2")))),
+            ("/fhir/Patient", "page=2") => {
+                let mut left = left.lock().expect("left");
+                *left -= 1;
+                Some(if *left >= 0 { Reply::status(410) } else { Reply::json(page(&[patient("p2")], None)) })
+            }
+            _ => None,
+        });
+        let report = run(&ward, &mut MemorySink::default()).await;
+        assert_eq!(report.fatal.is_none().then_some(report.patients), patients, "{report:?}");
     }
 }
 
