@@ -1,2 +1,4 @@
 //! Where data come from; each source ends in the inbox.
+
+pub mod fhir_pull;
 pub mod files;
