@@ -210,7 +210,7 @@ impl Chart {
     }
 
     fn date(&self, days: u64) -> NaiveDate {
-        self.as_of - Days::new(days)
+        self.as_of.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN)
     }
 
     fn reference(&self) -> Value {
@@ -225,13 +225,15 @@ impl Chart {
 
     /// Born `years` and `days` before the day of looking: `years` old on it.
     pub fn aged(self, years: u32, days: u64) -> Self {
-        let birth = self.as_of - Months::new(12 * years) - Days::new(days);
+        let birthday = self.as_of.checked_sub_months(Months::new(12 * years));
+        let birth = birthday.and_then(|day| day.checked_sub_days(Days::new(days))).unwrap_or(NaiveDate::MIN);
         self.person("birthDate", birth.format("%Y-%m-%d").to_string())
     }
 
     /// Turns `years` on the day after.
     pub fn almost(self, years: u32) -> Self {
-        let birth = self.as_of - Months::new(12 * years) + Days::new(1);
+        let birthday = self.as_of.checked_sub_months(Months::new(12 * years));
+        let birth = birthday.and_then(|day| day.succ_opt()).unwrap_or(NaiveDate::MIN);
         self.person("birthDate", birth.format("%Y-%m-%d").to_string())
     }
 
@@ -285,9 +287,14 @@ impl Chart {
 
     /// Active and confirmed.
     pub fn condition(self, codes: &[Code], onset: impl Into<Value>) -> Self {
+        self.condition_in(codes, onset, "active")
+    }
+
+    /// Confirmed, with a clinical status.
+    pub fn condition_in(self, codes: &[Code], onset: impl Into<Value>, status: &str) -> Self {
         let condition = json!({"resourceType": "Condition",
             "clinicalStatus": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical",
-                                           "code": "active"}]},
+                                           "code": status}]},
             "verificationStatus": {"coding": [
                 {"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "confirmed"}]},
             "code": concept(codes), "onsetDateTime": onset.into()});

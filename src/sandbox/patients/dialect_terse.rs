@@ -104,7 +104,7 @@ fn settled(as_of: NaiveDate) -> Vec<Case> {
 
     let chart = decompensated(liver(43, as_of, "female").aged(60, 60), 3);
     let chart = chart.form(clear().no("E9"), 2).consent("rejected", 2);
-    cases.push(close(chart, Intent::AwaitingConsent, "Consent was asked for and refused."));
+    cases.push(close(chart, Intent::Ineligible("I3"), "Consent was asked for and refused."));
 
     let mut chart = liver(44, as_of, "male").aged(52, 52);
     let panel = Panel::decompensated(&mut chart.draw).without(Lab::Bilirubin);
@@ -215,8 +215,7 @@ fn open(as_of: NaiveDate) -> Vec<Case> {
 
     let chart = person(54, as_of, "male").aged(53, 53).hiv_negative(45);
     let onset = chart.day(90);
-    let varices = [icd10_who("I85.0", "with bleeding"), icd10cm("I85.00", "without bleeding")];
-    let chart = chart.condition(&[CIRRHOSIS], onset.clone()).condition(&varices, onset);
+    let chart = chart.condition(&[CIRRHOSIS], onset);
     let at = chart.time(3, "09:00");
     let both = Reading::of(&[row(Lab::Creatinine).0, row(Lab::Bilirubin).0]).quantity(
         Decimal::new(41, 1),
@@ -227,7 +226,7 @@ fn open(as_of: NaiveDate) -> Vec<Case> {
     cases.push(close(
         chart.form(by_the_data(), 2).consented(2),
         "I2",
-        "Codings that contradict each other: bleeding and not, creatinine and bilirubin.",
+        "The only bilirubin is coded as creatinine, too.",
     ));
 
     let chart = liver(55, as_of, "male").aged(40, 40);
@@ -241,7 +240,7 @@ fn open(as_of: NaiveDate) -> Vec<Case> {
 
     let chart = liver(57, as_of, "male").aged(67, 67);
     let month = chart.month(90);
-    let chart = decompensated(chart.condition(&[icd10cm("I63.9", "")], month), 3);
+    let chart = decompensated(chart.condition_in(&[icd10cm("I63.9", "")], month, "resolved"), 3);
     cases.push(close(
         chart.form(clear().blank("E3"), 2).consented(2),
         "E3",
