@@ -7,11 +7,13 @@
 
 // words
 pub mod clinical;
+pub mod fact;
 
 // formats
 pub mod fhir;
 
 // core: pure, no I/O, no clock, no random source
+pub mod audit;
 pub mod eligibility;
 pub mod mapping;
 pub mod normalize;

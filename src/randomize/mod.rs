@@ -1,1 +1,34 @@
 //! Allocation lists: (scheme, seed, position) to arm; sealing, commitment.
+//!
+//! A list is drawn up once from a 32-byte seed, committed to by a Merkle root, and kept slot by
+//! slot under a key that lives outside the data directory, so that one draw opens one slot.
+//! `docs/randomization.md` describes every byte, with a program that replays a list in Python.
+//!
+//! Nothing here reads a clock, a random source or a file: seed, key and nonce seed are passed in.
+//! Nothing here prints an arm, a salt, a seed or a key: the types that hold them have a `Debug`
+//! that says so, and no `Display`. Errors name positions and lists, never an arm.
+//!
+//! Invariant: the same scheme, arms, total and seed give the same list in every release, for ever.
+//! `fixtures/randomize/known-answer.json` holds one such list.
+
+pub mod arms;
+pub mod digest;
+pub mod merkle;
+mod recipe;
+pub mod scheme;
+pub mod seal;
+pub mod secret;
+pub mod simulate;
+pub mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use arms::{Arms, ArmsError};
+pub use digest::Digest;
+pub use scheme::{Scheme, SchemeError, Slot, generate};
+pub use seal::{
+    Header, Opened, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal, seal, verify_allocation,
+    verify_list, verify_sealed,
+};
+pub use secret::{Arm, Salt, SealKey, Seed};

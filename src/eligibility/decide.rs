@@ -1,0 +1,226 @@
+//! Criteria to verdicts, and verdicts to a decision.
+
+use super::evaluate::{Context, Eval, Evidence, Why};
+use super::truth::Truth;
+use crate::fact::Index;
+use crate::protocol::{Criterion, CriterionKind};
+use serde::Serialize;
+
+/// What is said of one criterion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// An inclusion that holds.
+    Met,
+    /// An inclusion that does not hold.
+    NotMet,
+    /// An exclusion that surely does not apply.
+    Clear,
+    /// An exclusion that applies.
+    Excludes,
+    /// An exclusion that cannot apply to this subject at all.
+    NotApplicable,
+    /// The data do not say.
+    Unknown,
+    /// Only a person can say.
+    Attest,
+}
+
+impl Verdict {
+    /// Does it let the subject in?
+    pub fn is_favourable(self) -> bool {
+        matches!(self, Verdict::Met | Verdict::Clear | Verdict::NotApplicable)
+    }
+    /// Does it keep the subject out?
+    pub fn is_adverse(self) -> bool {
+        matches!(self, Verdict::NotMet | Verdict::Excludes)
+    }
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Met => "met",
+            Verdict::NotMet => "not-met",
+            Verdict::Clear => "clear",
+            Verdict::Excludes => "excludes",
+            Verdict::NotApplicable => "not-applicable",
+            Verdict::Unknown => "unknown",
+            Verdict::Attest => "attest",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    Eligible,
+    Ineligible,
+    Undetermined,
+}
+
+impl Decision {
+    /// Ineligible if any verdict keeps the subject out; eligible only if every one lets it in.
+    pub fn of(verdicts: impl Iterator<Item = Verdict> + Clone) -> Decision {
+        if verdicts.clone().any(Verdict::is_adverse) {
+            Decision::Ineligible
+        } else if verdicts.clone().all(Verdict::is_favourable) && verdicts.count() > 0 {
+            Decision::Eligible
+        } else {
+            Decision::Undetermined
+        }
+    }
+    pub fn word(self) -> &'static str {
+        match self {
+            Decision::Eligible => "eligible",
+            Decision::Ineligible => "ineligible",
+            Decision::Undetermined => "undetermined",
+        }
+    }
+}
+
+/// One criterion judged.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub reason: String,
+    pub why: Vec<Why>,
+    pub evidence: Vec<Evidence>,
+    /// What would settle it, if it is open.
+    pub needs: Vec<String>,
+}
+
+/// Costs of what may be asked for: a result is in the laboratory's computer, a signature is not.
+fn cost(need: &str) -> u32 {
+    match need {
+        n if n.starts_with("attestation:") => 3,
+        "consent" => 2,
+        _ => 1,
+    }
+}
+
+/// Judges one criterion.
+pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judged {
+    let inclusion = criterion.kind == CriterionKind::Inclusion;
+    if let Some(applies) = &criterion.applies {
+        let e = context.evaluate(applies, false);
+        if e.truth == Truth::False {
+            let reason = "does not apply to this subject".to_owned();
+            return settled(Verdict::NotApplicable, reason, e.evidence);
+        }
+    }
+    let attestation = context.chart.attestations[index as usize];
+    let mut eval = context.evaluate(&criterion.rule, inclusion);
+    let mut question = None;
+    if eval.truth != Truth::True {
+        for (rule, reason) in &criterion.questions {
+            let asked = context.evaluate(rule, inclusion);
+            if asked.truth == Truth::True {
+                question = Some(reason.clone());
+                eval.evidence.extend(asked.evidence);
+                break;
+            }
+        }
+    }
+    let open_signal = question.is_some() || eval.why.iter().any(|w| !w.is_absence());
+    let mut alternative: Option<Eval> = None;
+    if eval.truth == Truth::Unknown
+        && !open_signal
+        && let Some(rule) = &criterion.clear_when
+    {
+        let clear = context.evaluate(rule, true);
+        if clear.truth == Truth::True {
+            return settled(Verdict::Clear, summary(&clear.evidence), clear.evidence);
+        }
+        alternative = Some(clear);
+    }
+    // A question that the data raise is answered by a person, even where nothing else is open.
+    let truth = if question.is_some() { Truth::Unknown } else { eval.truth };
+    // The data decide; a person settles what they leave open. Where the two contradict each other
+    // the safer one stands: an exclusion found is not talked away, and neither is one attested.
+    let (truth, attested) = match (truth, attestation.map(|a| a.applies)) {
+        (Truth::Unknown, Some(applies)) => (Truth::from(Some(applies)), true),
+        (Truth::True, Some(false)) if inclusion => (Truth::False, true),
+        (Truth::False, Some(true)) if !inclusion => (Truth::True, true),
+        (truth, _) => (truth, false),
+    };
+    let mut evidence = eval.evidence;
+    if let Some(a) = attestation.filter(|_| attested) {
+        evidence.push(Evidence {
+            reference: a.source.versioned(),
+            summary: format!("attested {}, {}", if a.applies { "yes" } else { "no" }, a.when.text),
+        });
+    }
+    match truth {
+        Truth::True | Truth::False => {
+            let verdict = match (inclusion, truth == Truth::True) {
+                (true, true) => Verdict::Met,
+                (true, false) => Verdict::NotMet,
+                (false, true) => Verdict::Excludes,
+                (false, false) => Verdict::Clear,
+            };
+            let reason = if attested { "attested".to_owned() } else { summary(&evidence) };
+            settled(verdict, reason, evidence)
+        }
+        Truth::Unknown => {
+            let attest = format!("attestation:{}", criterion.id);
+            let mut options = vec![vec![attest]];
+            if question.is_none() {
+                let by_data = eval.needs.into_iter().chain(alternative.and_then(|a| a.needs));
+                options.extend(by_data.filter(|n| !n.is_empty()));
+            }
+            let needs = options
+                .into_iter()
+                .min_by_key(|o| o.iter().map(|n| cost(n)).sum::<u32>())
+                .expect("an attestation is always an option");
+            let only_a_person = eval.why.contains(&Why::NeedsAttestation) && !open_signal;
+            let by_consent = needs.first().is_some_and(|n| n == "consent") && !open_signal;
+            let verdict = if only_a_person || by_consent { Verdict::Attest } else { Verdict::Unknown };
+            let reason = question.unwrap_or_else(|| words(&eval.why));
+            Judged { verdict, reason, why: eval.why, evidence, needs }
+        }
+    }
+}
+
+fn settled(verdict: Verdict, reason: String, evidence: Vec<Evidence>) -> Judged {
+    Judged { verdict, reason, why: Vec::new(), evidence, needs: Vec::new() }
+}
+
+fn summary(evidence: &[Evidence]) -> String {
+    evidence.iter().map(|e| e.summary.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// The reasons in words.
+fn words(why: &[Why]) -> String {
+    let word = |w: &Why| match w {
+        Why::NotFound => "nothing is recorded, and the record is not declared complete",
+        Why::Stale => "the last result is older than its window",
+        Why::Conflict => "results of the same time disagree",
+        Why::DateImprecise => "a date is too coarse for the window",
+        Why::Straddles => "what is known lies on both sides of the limit",
+        Why::Unconfirmed => "an entry is not confirmed",
+        Why::DateUnknown => "an entry has no certain time",
+        Why::RouteUnknown => "the route of a drug is not given",
+        Why::Unmapped => "an entry carries a code that cannot be read here",
+        Why::Hint => "a drug's name suggests it, and it has no code",
+        Why::NeedsAttestation => "only a person can say",
+    };
+    why.iter().map(word).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_never_counts_as_eligible() {
+        use Verdict::*;
+        for (verdicts, decision) in [
+            (vec![Met, Clear, NotApplicable], Decision::Eligible),
+            (vec![Met, Clear, Unknown], Decision::Undetermined),
+            (vec![Met, Clear, Attest], Decision::Undetermined),
+            (vec![Met, Excludes, Unknown], Decision::Ineligible),
+            (vec![NotMet, Clear], Decision::Ineligible),
+            (vec![], Decision::Undetermined),
+        ] {
+            assert_eq!(Decision::of(verdicts.iter().copied()), decision, "{verdicts:?}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The code table of a trial: system and code to what they mean to it.
+
+use crate::clinical::code::{self, Matching};
+use crate::fact::Index;
+use std::collections::HashMap;
+
+/// What a code means to the trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A variable; `rank` is the position in its list of codes.
+    Variable {
+        index: Index,
+        rank: u16,
+    },
+    ValueSet(Index),
+    /// Known to be mistaken for one of the trial's variables, and not to be it.
+    LookAlike,
+}
+
+#[derive(Debug, Default)]
+struct System {
+    exact: HashMap<String, Vec<Target>>,
+    /// In normal form; matched against every prefix of a code.
+    prefixes: HashMap<String, Vec<Target>>,
+    excepted: Vec<(String, Target)>,
+}
+
+#[derive(Debug, Default)]
+pub struct Codes {
+    systems: HashMap<String, System>,
+}
+
+/// Why a code in a definition cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    #[error("`{0}` is not a range of categories such as C00-C97")]
+    Range(String),
+    #[error("the code is empty")]
+    Empty,
+}
+
+impl Codes {
+    pub fn add(&mut self, system: &str, listed: &str, target: Target) -> Result<(), CodeError> {
+        let system = code::canonical_system(system);
+        if listed.trim().is_empty() {
+            return Err(CodeError::Empty);
+        }
+        let table = self.systems.entry(system.to_owned()).or_default();
+        match code::matching(system) {
+            Matching::Exact => push(table.exact.entry(listed.to_owned()).or_default(), target),
+            Matching::Hierarchical => {
+                for prefix in expand(listed)? {
+                    push(table.prefixes.entry(prefix).or_default(), target);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `listed` and all below it out of `target` again.
+    pub fn except(&mut self, system: &str, listed: &str, target: Target) -> Result<(), CodeError> {
+        let table = self.systems.entry(code::canonical_system(system).to_owned()).or_default();
+        for prefix in expand(listed)? {
+            table.excepted.push((prefix, target));
+        }
+        Ok(())
+    }
+
+    pub fn knows_system(&self, system: &str) -> bool {
+        self.systems.contains_key(code::canonical_system(system))
+    }
+
+    /// Everything that a code means, in no particular order.
+    pub fn targets(&self, system: &str, code: &str, mut found: impl FnMut(Target)) {
+        let system = code::canonical_system(system);
+        let Some(table) = self.systems.get(system) else { return };
+        match code::matching(system) {
+            Matching::Exact => {
+                for target in table.exact.get(code).into_iter().flatten() {
+                    found(*target);
+                }
+            }
+            Matching::Hierarchical => {
+                let normal = code::normal_form(code);
+                for (end, _) in normal.char_indices().skip(1).chain([(normal.len(), ' ')]) {
+                    for target in table.prefixes.get(&normal[..end]).into_iter().flatten() {
+                        let excepted =
+                            table.excepted.iter().any(|(p, t)| t == target && normal.starts_with(p.as_str()));
+                        if !excepted {
+                            found(*target);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn push(targets: &mut Vec<Target>, target: Target) {
+    if !targets.contains(&target) {
+        targets.push(target);
+    }
+}
+
+/// A code, or a range of three-character categories, as prefixes in normal form.
+fn expand(listed: &str) -> Result<Vec<String>, CodeError> {
+    let Some((from, to)) = listed.split_once('-') else {
+        return Ok(vec![code::normal_form(listed)]);
+    };
+    let bad = || CodeError::Range(listed.to_owned());
+    let parse = |text: &str| -> Option<(char, u32)> {
+        let letter = text.chars().next().filter(char::is_ascii_uppercase)?;
+        let number = text.get(1..).filter(|n| n.len() == 2)?;
+        Some((letter, number.parse().ok()?))
+    };
+    let ((a, low), (b, high)) = (parse(from).ok_or_else(bad)?, parse(to).ok_or_else(bad)?);
+    if a != b || low > high {
+        return Err(bad());
+    }
+    Ok((low..=high).map(|n| format!("{a}{n:02}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clinical::code::{ICD10, ICD10_CM, LOINC};
+
+    fn found(codes: &Codes, system: &str, code: &str) -> Vec<Target> {
+        let mut all = Vec::new();
+        codes.targets(system, code, |t| all.push(t));
+        all
+    }
+
+    #[test]
+    fn classifications_match_below_and_editions_stay_apart() {
+        let mut codes = Codes::default();
+        let tumour = Target::ValueSet(0);
+        let bleeding = Target::ValueSet(1);
+        codes.add(ICD10, "C00-C97", tumour).expect("a range");
+        codes.add(ICD10, "I85.0", bleeding).expect("a code");
+        codes.add(ICD10_CM, "I85.01", bleeding).expect("a code");
+        codes.except(ICD10, "C44", tumour).expect("a code");
+        for (system, code, expected) in [
+            (ICD10, "C22.0", vec![tumour]),
+            (ICD10, "c220", vec![tumour]),
+            (ICD10, "C97", vec![tumour]),
+            (ICD10, "D00.0", vec![]),
+            (ICD10, "C44.1", vec![]),
+            (ICD10, "I85.0", vec![bleeding]),
+            (ICD10, "I85.000x001", vec![bleeding]),
+            (ICD10_CM, "I85.00", vec![]),
+            (ICD10_CM, "I85.01", vec![bleeding]),
+            (LOINC, "C22", vec![]),
+            ("urn:oid:2.16.840.1.113883.6.3", "C22.0", vec![tumour]),
+        ] {
+            assert_eq!(found(&codes, system, code), expected, "{system} {code}");
+        }
+        assert_eq!(codes.add(ICD10, "C97-C00", tumour), Err(CodeError::Range("C97-C00".into())));
+        assert_eq!(codes.add(ICD10, "C00-D09", tumour), Err(CodeError::Range("C00-D09".into())));
+    }
+}
