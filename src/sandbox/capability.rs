@@ -37,7 +37,7 @@ pub(super) fn statement(release: Release, base: &str, now: DateTime<Utc>) -> Val
         "kind": "instance",
         "software": {"name": "trialbridge sandbox", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "A synthetic hospital: all patients are invented", "url": base},
-        "fhirVersion": release.version(),
+        "fhirVersion": version(release),
         "format": ["application/fhir+json", "json"],
         "rest": [{
             "mode": "server",
@@ -45,4 +45,12 @@ pub(super) fn statement(release: Release, base: &str, now: DateTime<Utc>) -> Val
             "interaction": [{"code": "transaction"}, {"code": "batch"}],
         }],
     })
+}
+
+fn version(release: Release) -> &'static str {
+    match release {
+        Release::R4 => "4.0.1",
+        Release::R4B => "4.3.0",
+        Release::R5 => "5.0.0",
+    }
 }

@@ -28,31 +28,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 
+pub use crate::fhir::release::Release;
 pub use faults::{Fault, Faults, NextLink, RequestLine};
 pub use patients::{Case, Dialect, Intent, synthetic_cases, synthetic_patients};
 
 use records::Records;
-
-/// The FHIR release that a sandbox speaks. It changes `fhirVersion` and the search parameters;
-/// stored resources are never converted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Release {
-    #[default]
-    R4,
-    R4B,
-    R5,
-}
-
-impl Release {
-    /// As in `CapabilityStatement.fhirVersion`.
-    pub fn version(self) -> &'static str {
-        match self {
-            Release::R4 => "4.0.1",
-            Release::R4B => "4.3.0",
-            Release::R5 => "5.0.0",
-        }
-    }
-}
 
 /// A resource that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +59,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A hospital without records, on the computer's clock.
+    /// A hospital without records, on the computer's clock. The release decides on `fhirVersion` and the search
+    /// parameters; stored resources are never converted.
     pub fn empty(release: Release) -> Self {
         Self::with_clock(release, Utc::now)
     }

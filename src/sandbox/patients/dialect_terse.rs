@@ -142,11 +142,15 @@ fn scores(as_of: NaiveDate) -> Vec<Case> {
 
     let chart = base(51, 63, Lab::Sodium);
     let at = chart.time(2, "09:00");
+    // One says bleeding, the other not. The ascites settles I2 without it.
+    let varices = [icd10_who("I85.0", "with bleeding"), icd10cm("I85.00", "without bleeding")];
+    let onset = chart.day(90);
+    let chart = chart.condition(&varices, onset);
     let reading = Reading::of(&[row(Lab::Sodium).0]).with("dataAbsentReason", absent()).at(at);
     cases.push(close(
         chart.observation(reading),
         "sodium",
-        "The sodium has a reason for being absent, and no value.",
+        "The sodium has a reason for being absent, and no value; a diagnosis whose two codings contradict.",
     ));
 
     let chart = base(53, 58, Lab::Inr);

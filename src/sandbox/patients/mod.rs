@@ -56,8 +56,8 @@ pub struct Case {
 
 /// All cases, by id. `as_of` is the day on which they are looked at: laboratory values are from the days before.
 ///
-/// One case depends on the day: the year of birth of `p-045` straddles the eighteenth birthday on every day but
-/// 31 December.
+/// Two cases depend on the day: the year of birth of `p-045` straddles the eighteenth birthday on every day but
+/// 31 December, and the month of `p-057` the 90-day window unless that begins on the first of a month.
 pub fn synthetic_cases(as_of: NaiveDate) -> Vec<Case> {
     let mut cases = dialect_shenyang::cases(as_of);
     cases.extend(dialect_us::cases(as_of));

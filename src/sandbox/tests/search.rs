@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Hospital, send, subject};
+use super::{Hospital, send};
 use crate::sandbox::{Release, Sandbox};
 
 #[tokio::test]
