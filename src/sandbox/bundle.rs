@@ -102,8 +102,8 @@ fn transaction(
     Ok(json!({"resourceType": "Bundle", "type": "transaction-response", "entry": answers}))
 }
 
-/// Gives each create its id, or that of the resource which its condition finds, and returns what each `fullUrl`
-/// of the Bundle becomes.
+/// Gives each create its id, or that of the resource which its condition finds, and returns what each
+/// `fullUrl` of the Bundle becomes.
 fn hand_out_ids(
     records: &mut Records,
     scope: Scope<'_>,

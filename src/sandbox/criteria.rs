@@ -66,7 +66,8 @@ struct Span {
 }
 
 impl Criterion {
-    /// Reads `name:modifier=value`. `base` is the server's own base URL, which a reference may be written with.
+    /// Reads `name:modifier=value`. `base` is the server's own base URL, which a reference may be written
+    /// with.
     ///
     /// # Errors
     /// 400 for a value or a modifier that the parameter's type does not have.
@@ -229,7 +230,8 @@ impl TokenValue {
     /// A code, boolean, Coding, CodeableConcept, Identifier or CodeableReference.
     fn fits(&self, element: &Value) -> bool {
         match element {
-            // The system of a plain code is fixed by its element, so a system given with it says nothing more.
+            // The system of a plain code is fixed by its element, so a system given with it says nothing
+            // more.
             Value::String(code) => *code == self.code,
             Value::Bool(flag) => self.code == if *flag { "true" } else { "false" },
             Value::Object(object) => {

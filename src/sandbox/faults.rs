@@ -1,7 +1,7 @@
 //! Misbehaviour on request, and the log of what was asked.
 //!
-//! Everything is off until a test switches it on. The log holds parameter names and never their values, since a
-//! search URL can carry a patient's identifier.
+//! Everything is off until a test switches it on. The log holds parameter names and never their values, since
+//! a search URL can carry a patient's identifier.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -177,7 +177,8 @@ impl Faults {
         inner.log.push_back(line.clone());
         let mut due: Vec<Fault> = Vec::new();
         for injection in &mut inner.injections {
-            // One fault of a kind is enough for one request: two injections of "answer 503" make two requests fail.
+            // One fault of a kind is enough for one request: two injections of "answer 503" make two requests
+            // fail.
             let already = due
                 .iter()
                 .any(|fault| std::mem::discriminant(fault) == std::mem::discriminant(&injection.fault));

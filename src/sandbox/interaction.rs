@@ -83,8 +83,8 @@ pub(super) struct Reply {
 impl Interaction {
     /// Reads a method and a path relative to the base (`Patient/1`), with its query.
     ///
-    /// # Errors
-    /// 404 for a type or path that is not kept, 405 for a method that is not offered there, 400 without a body.
+    /// # Errors 404 for a type or path that is not kept, 405 for a method that is not offered there, 400
+    /// without a body.
     pub fn route(
         method: &str,
         path: &str,
@@ -360,7 +360,8 @@ fn validate(scope: Scope<'_>, kind: &str, body: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// 409 if a current resource refers to a deleted one. A reference to a version stays good: it can still be read.
+/// 409 if a current resource refers to a deleted one. A reference to a version stays good: it can still be
+/// read.
 pub(super) fn unreferenced(records: &Records, kind: &str, id: &str) -> Result<(), Refusal> {
     let target = format!("{kind}/{id}");
     let referring = records.all().find(|(_, _, version)| refers(&version.body, &target));

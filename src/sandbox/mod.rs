@@ -59,8 +59,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A hospital without records, on the computer's clock. The release decides on `fhirVersion` and the search
-    /// parameters; stored resources are never converted.
+    /// A hospital without records, on the computer's clock. The release decides on `fhirVersion` and the
+    /// search parameters; stored resources are never converted.
     pub fn empty(release: Release) -> Self {
         Self::with_clock(release, Utc::now)
     }
@@ -84,9 +84,9 @@ impl Sandbox {
         sandbox
     }
 
-    /// Files resources as they are, without validation, as a hospital's own systems would. A Bundle is filed by
-    /// its entries. A resource without an id gets one; one whose id is taken becomes the next version. A given
-    /// `meta.lastUpdated` is kept. Returns how many were filed.
+    /// Files resources as they are, without validation, as a hospital's own systems would. A Bundle is filed
+    /// by its entries. A resource without an id gets one; one whose id is taken becomes the next version. A
+    /// given `meta.lastUpdated` is kept. Returns how many were filed.
     ///
     /// # Errors
     /// At the first resource that cannot be filed; those before it stay.

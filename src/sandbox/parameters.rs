@@ -411,7 +411,8 @@ pub(super) fn named(release: Release, resource_type: &str, name: &str) -> Option
     of(release, resource_type)?.find(|parameter| parameter.name == name)
 }
 
-/// The elements that a resource of this type must have (cardinality 1..): a create or update without one is a 422.
+/// The elements that a resource of this type must have (cardinality 1..): a create or update without one is a
+/// 422.
 pub(super) fn required(release: Release, resource_type: &str) -> &'static [&'static str] {
     match (resource_type, release) {
         ("AllergyIntolerance", _) => &["patient"],

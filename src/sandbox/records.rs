@@ -1,7 +1,7 @@
 //! The records of the synthetic hospital: every version of every resource, in memory.
 //!
-//! It knows nothing of HTTP. Invariant: versions of a resource are numbered 1, 2, 3 without gaps, and only ever
-//! appended; [`Records::roll_back`] alone takes some away, before anybody has seen them.
+//! It knows nothing of HTTP. Invariant: versions of a resource are numbered 1, 2, 3 without gaps, and only
+//! ever appended; [`Records::roll_back`] alone takes some away, before anybody has seen them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -57,9 +57,8 @@ enum Sort {
 
 /// Answers a search with a searchset Bundle.
 ///
-/// # Errors
-/// 400 for a value that cannot be read or, in strict handling, for an unknown parameter; 410 for a cursor that
-/// was forgotten.
+/// # Errors 400 for a value that cannot be read or, in strict handling, for an unknown parameter; 410 for a
+/// cursor that was forgotten.
 pub(super) fn search(
     records: &mut Records,
     scope: Scope<'_>,
@@ -240,8 +239,8 @@ fn read_sort(release: Release, resource_type: &str, value: &str) -> Option<(Sort
     Some((sort, descending))
 }
 
-/// `_has:Condition:patient:code=x`: the ids of `resource_type` that a Condition with that code refers to by its
-/// `patient`. `None` if a part of the chain is not known.
+/// `_has:Condition:patient:code=x`: the ids of `resource_type` that a Condition with that code refers to by
+/// its `patient`. `None` if a part of the chain is not known.
 fn linked(
     records: &Records,
     scope: Scope<'_>,

@@ -1,5 +1,5 @@
-//! Dialect A: a hospital in Shenyang. SI units, WHO ICD-10 under a national OID with Chinese extensions, local
-//! laboratory and drug codes beside LOINC or instead of it, units as the instruments spell them.
+//! Dialect A: a hospital in Shenyang. SI units, WHO ICD-10 under a national OID with Chinese extensions,
+//! local laboratory and drug codes beside LOINC or instead of it, units as the instruments spell them.
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;

@@ -1,5 +1,5 @@
-//! Dialect B: a hospital in the United States. ICD-10-CM with SNOMED CT beside it, LOINC, conventional units in
-//! UCUM, RxNorm, panels with members or components, US Core birth sex.
+//! Dialect B: a hospital in the United States. ICD-10-CM with SNOMED CT beside it, LOINC, conventional units
+//! in UCUM, RxNorm, panels with members or components, US Core birth sex.
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};

@@ -96,8 +96,8 @@ impl Panel {
         ]))
     }
 
-    /// Of a compensated cirrhosis that needs its bilirubin or its ascites grade to be called end-stage or not:
-    /// with bilirubin below 2 mg/dL, MELD is below 15, and Child-Pugh 6 without ascites.
+    /// Of a compensated cirrhosis that needs its bilirubin or its ascites grade to be called end-stage or
+    /// not: with bilirubin below 2 mg/dL, MELD is below 15, and Child-Pugh 6 without ascites.
     pub fn borderline() -> Self {
         let value = Decimal::new;
         Self::coherent(BTreeMap::from([

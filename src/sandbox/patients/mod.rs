@@ -1,8 +1,9 @@
 //! Sixty invented patients, in three dialects of FHIR, and what each of them is there to show.
 //!
 //! Nobody in here exists. Names, numbers and values are made up; every date is counted back from `as_of`, and
-//! every varied value comes from a generator seeded by the patient's number, so that the same day gives the same
-//! bytes. The generator states what a patient is meant to show ([`Intent`]); it never computes eligibility.
+//! every varied value comes from a generator seeded by the patient's number, so that the same day gives the
+//! same bytes. The generator states what a patient is meant to show ([`Intent`]); it never computes
+//! eligibility.
 
 mod chart;
 mod dialect_shenyang;
@@ -54,10 +55,11 @@ pub struct Case {
     pub resources: Vec<Value>,
 }
 
-/// All cases, by id. `as_of` is the day on which they are looked at: laboratory values are from the days before.
+/// All cases, by id. `as_of` is the day on which they are looked at: laboratory values are from the days
+/// before.
 ///
-/// Two cases depend on the day: the year of birth of `p-045` straddles the eighteenth birthday on every day but
-/// 31 December, and the month of `p-057` the 90-day window unless that begins on the first of a month.
+/// Two cases depend on the day: the year of birth of `p-045` straddles the eighteenth birthday on every day
+/// but 31 December, and the month of `p-057` the 90-day window unless that begins on the first of a month.
 pub fn synthetic_cases(as_of: NaiveDate) -> Vec<Case> {
     let mut cases = dialect_shenyang::cases(as_of);
     cases.extend(dialect_us::cases(as_of));
