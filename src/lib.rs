@@ -14,6 +14,7 @@ pub mod fhir;
 
 // core: pure, no I/O, no clock, no random source
 pub mod audit;
+pub mod collection;
 pub mod eligibility;
 pub mod mapping;
 pub mod normalize;
@@ -24,6 +25,7 @@ pub mod score;
 // shell
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod sandbox;
 pub mod sink;
 pub mod source;

@@ -1,1 +1,170 @@
-//! One file a command.
+//! One file a command. Data go to standard output, everything else to standard error.
+
+pub mod check;
+pub mod output;
+pub mod score;
+pub mod screen;
+pub mod trial;
+
+use crate::config::{Config, ConfigError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Why a command stopped, with the exit code that says so to a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub code: u8,
+    pub message: String,
+    pub hint: String,
+}
+
+/// The stable exit codes.
+pub mod exit {
+    pub const PROBLEMS: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const CONFIG: u8 = 10;
+    pub const UNREACHABLE: u8 = 11;
+    pub const REFUSED: u8 = 12;
+    pub const PARTIAL: u8 = 13;
+    pub const LOCKED: u8 = 15;
+    pub const UNVERIFIED: u8 = 16;
+    pub const NOT_PERMITTED: u8 = 17;
+}
+
+impl Failure {
+    pub fn new(code: u8, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), hint: hint.into() }
+    }
+    pub fn problem(message: impl Into<String>) -> Failure {
+        Failure::new(exit::PROBLEMS, message, "")
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::new(exit::CONFIG, error.to_string(), "`trialbridge check` shows every finding with its line")
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::problem(error.to_string())
+    }
+}
+
+/// What a command that ran came to.
+pub type Outcome = Result<u8, Failure>;
+
+#[derive(Parser, Debug)]
+#[command(name = "trialbridge", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug, Clone, Default)]
+pub struct Global {
+    /// Configuration file; else TRIALBRIDGE_CONFIG, else /etc/trialbridge/trialbridge.toml
+    #[arg(long, global = true, value_name = "FILE", env = "TRIALBRIDGE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where the store lives
+    #[arg(long, global = true, value_name = "DIR", env = "TRIALBRIDGE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the trial definition; default: the shipped NCT06242405
+    #[arg(long, global = true, value_name = "DIR", env = "TRIALBRIDGE_TRIAL")]
+    pub trial: Option<PathBuf>,
+    /// What the hospital sends differently: its systems, codes, units, complete feeds
+    #[arg(long, global = true, value_name = "FILE", env = "TRIALBRIDGE_SITE")]
+    pub site: Option<PathBuf>,
+    /// Default: a table on a terminal, NDJSON elsewhere
+    #[arg(short, long, global = true, value_enum, env = "TRIALBRIDGE_OUTPUT")]
+    pub output: Option<Output>,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No progress bar
+    #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS")]
+    pub no_progress: bool,
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
+    pub color: Colour,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Ndjson,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Check configuration, trial, mappings and connections; print every finding
+    Check(check::Arguments),
+    /// Screen FHIR files without any store
+    Screen(screen::Arguments),
+    /// Compute the scores of named variables, one NDJSON line each
+    Score(score::Arguments),
+}
+
+impl Global {
+    pub fn config(&self) -> Result<Config, Failure> {
+        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        if let Some(dir) = &self.data_dir {
+            config.data_dir = dir.clone();
+        }
+        if let Some(dir) = &self.trial {
+            config.trial = Some(dir.clone());
+        }
+        if let Some(file) = &self.site {
+            config.site = Some(file.clone());
+        }
+        Ok(config)
+    }
+
+    /// The output form: as asked, else by where the output goes.
+    pub fn output(&self) -> Output {
+        use std::io::IsTerminal;
+        self.output.unwrap_or(if std::io::stdout().is_terminal() { Output::Table } else { Output::Ndjson })
+    }
+
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Runs one command and says what went wrong.
+pub fn run(cli: &Cli) -> ExitCode {
+    let result = match &cli.command {
+        Command::Check(a) => check::run(&cli.global, a),
+        Command::Screen(a) => screen::run(&cli.global, a),
+        Command::Score(a) => score::run(&cli.global, a),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        // The reader of our output has gone: nothing is wrong.
+        Err(failure) if failure.message == output::CLOSED => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message);
+            if !failure.hint.is_empty() {
+                eprintln!("\nhint: {}", failure.hint);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

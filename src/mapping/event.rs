@@ -4,7 +4,7 @@ use super::Mapper;
 use crate::fact::*;
 use crate::normalize::Event;
 
-impl Mapper<'_, '_> {
+impl Mapper<'_> {
     pub(super) fn event(&mut self, event: &Event<'_>) {
         let kind = event.kind;
         let code_path = match kind {

@@ -4,7 +4,7 @@ use super::Mapper;
 use crate::fact::*;
 use crate::normalize::{Date, Given};
 
-impl Mapper<'_, '_> {
+impl Mapper<'_> {
     pub(super) fn answers(
         &mut self,
         questionnaire: Option<&str>,

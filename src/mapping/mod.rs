@@ -30,7 +30,7 @@ impl Mapped {
 
 /// Maps one record. Nothing but the record, the trial and its site decides the result.
 pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
-    let mut m = Mapper { trial, record, source: source(record), out: Mapped::default() };
+    let mut m = Mapper { trial, source: source(record), out: Mapped::default() };
     match &record.body {
         Body::Patient { birth, sex, deceased, replaced_by } => {
             let birth = m.date(birth, "Patient.birthDate");
@@ -118,9 +118,8 @@ fn is_study(trial: &Trial, identifier: &Identifier<'_>) -> bool {
         .is_some_and(|v| *v == *trial.study.id || trial.study.other_ids.iter().any(|o| *o == *v))
 }
 
-struct Mapper<'a, 'r> {
+struct Mapper<'a> {
     trial: &'a Trial,
-    record: &'a Record<'r>,
     source: Source,
     out: Mapped,
 }
@@ -141,7 +140,7 @@ struct Read {
     code: Box<str>,
 }
 
-impl Mapper<'_, '_> {
+impl Mapper<'_> {
     fn gap(&mut self, reason: Reason, path: &str, variable: Option<Index>, detail: Option<Box<str>>) {
         self.out.gaps.push(Gap {
             reference: self.source.versioned().into(),

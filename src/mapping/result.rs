@@ -11,7 +11,7 @@ use crate::normalize::Date;
 use crate::protocol::variable::{Coded, Measured, UnitRefusal};
 use rust_decimal::Decimal;
 
-impl Mapper<'_, '_> {
+impl Mapper<'_> {
     pub(super) fn result(
         &mut self,
         status: Option<&str>,

@@ -4,6 +4,7 @@
 //! none). What a code means to the trial is the mapping's business.
 
 pub mod fhir;
+pub mod precedence;
 
 use crate::clinical::time::{DateError, When};
 use crate::fact::{Certainty, ConsentState, Kind, Sex};

@@ -1,1 +1,2 @@
 //! Where data come from; each source ends in the inbox.
+pub mod files;

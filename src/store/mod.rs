@@ -1,1 +1,148 @@
 //! The one durable place: inbox, records, decisions, allocations, outbox, audit.
+//!
+//! What a method returned `Ok` for is on disk and survives a power cut; what it returned `Err` for
+//! left no trace. The store reads no clock and draws no random number: callers pass times in, and
+//! the one who draws an arm brings the opened slot.
+//!
+//! Invariants, whatever the order and concurrency of the callers:
+//! - inbox bytes, decisions, allocations and audit entries are never changed or removed;
+//! - which version of a resource stands depends on the set of versions seen, not on their order;
+//! - a participant has at most one allocation, and positions are taken 1, 2, 3, … without a hole;
+//! - an action and its audit entry are stored together or not at all.
+
+pub mod error;
+pub mod precedence;
+pub mod rows;
+pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod suite;
+
+pub use error::{AllocateError, Holder, Refusal, StoreError};
+pub use rows::*;
+pub use sqlite::SqliteStore;
+
+use std::path::Path;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The durable store. All methods block; async callers use a blocking thread.
+pub trait Store: Send + Sync {
+    // ---- inbox ----
+
+    /// Puts bytes on disk. Bytes already there under the same origin and source get the receipt of
+    /// their first arrival.
+    fn accept(&self, incoming: Incoming) -> Result<Receipt>;
+    /// Like [`accept`](Store::accept), all or nothing; receipts in the order given.
+    fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>>;
+    /// The oldest rows not yet looked into, with their bytes.
+    fn pending(&self, limit: usize) -> Result<Vec<InboxItem>>;
+    fn inbox_item(&self, seq: i64) -> Result<InboxItem>;
+    fn count_by_state(&self) -> Result<InboxCounts>;
+    /// Sets the state and counts one more attempt.
+    fn mark(&self, seq: i64, state: InboxState) -> Result<()>;
+    /// Stores all that came out of one inbox row and marks it, in one transaction.
+    fn settle(&self, settlement: Settlement) -> Result<Vec<Fate>>;
+    /// Makes the whole inbox pending again and clears what is worked out from it: records, their
+    /// history, open quarantine, facts and gaps. Decisions, allocations and audit stay. Returns the
+    /// number of inbox rows.
+    fn replay_all(&self, audit: NewAudit) -> Result<i64>;
+
+    // ---- records ----
+
+    /// Takes versions in and marks the subjects whose usable data changed. Any order of the same
+    /// versions ends in the same records; see [`precedence`].
+    fn put_records(&self, records: Vec<NewRecord>, at: &str) -> Result<Vec<Fate>>;
+    /// What stands for a subject, ordered by source, type and id. A record in conflict is listed for
+    /// every subject that one of its versions names.
+    fn records_of(&self, subject: &str) -> Result<Vec<Record>>;
+    /// The records among `keys` that are known, ordered by source, type and id.
+    fn records_by_ids(&self, keys: &[RecordKey]) -> Result<Vec<Record>>;
+    /// Every version seen of one resource, from the oldest inbox row on.
+    fn record_history(&self, key: &RecordKey) -> Result<Vec<Record>>;
+    /// All subjects with a record or a decision, ordered.
+    fn subjects(&self) -> Result<Vec<String>>;
+    fn mark_dirty(&self, subjects: Vec<String>, at: &str) -> Result<()>;
+    /// Subjects to decide again, the longest waiting first.
+    fn dirty(&self, limit: usize) -> Result<Vec<DirtySubject>>;
+
+    // ---- quarantine ----
+
+    /// Puts entries aside. The same inbox row, path and reason is kept once. Returns the ids.
+    fn quarantine(&self, entries: Vec<NewQuarantine>) -> Result<Vec<i64>>;
+    fn quarantine_list(&self, state: Option<QuarantineState>, limit: usize) -> Result<Vec<Quarantined>>;
+    fn quarantine_item(&self, id: i64) -> Result<Quarantined>;
+    /// A named person has dealt with it; the audit entry says who and why.
+    fn resolve_quarantine(&self, id: i64, audit: NewAudit) -> Result<()>;
+
+    // ---- decisions ----
+
+    /// Appends the decision if its definition, input or JSON differs from the subject's latest, and
+    /// replaces the subject's facts and gaps. Returns whether it was appended.
+    fn put_decision(&self, decision: NewDecision) -> Result<bool>;
+    fn latest_decision(&self, subject: &str) -> Result<Option<Decision>>;
+    /// The latest of every subject, ordered by subject.
+    fn latest_decisions(&self) -> Result<Vec<Decision>>;
+    /// All of one subject, oldest first.
+    fn decision_history(&self, subject: &str) -> Result<Vec<Decision>>;
+    fn facts(&self, subject: &str) -> Result<Vec<FactRow>>;
+    fn gaps(&self, subject: &str) -> Result<Vec<GapRow>>;
+
+    // ---- allocation ----
+
+    /// Conflict `list-exists` if the trial has one; `list-empty` without slots.
+    fn put_allocation_list(&self, list: NewAllocationList) -> Result<()>;
+    fn allocation_list(&self, trial: &str) -> Result<Option<AllocationList>>;
+    /// The sealed slots in list order, for `allocation verify`.
+    fn sealed_slots(&self, list_id: &str) -> Result<Vec<Vec<u8>>>;
+    /// Allocates once, in one transaction: same key and subject returns the first allocation
+    /// (`replayed`); same key for another subject is `key-reuse`; a subject allocated under another
+    /// key is `duplicate`; no slot left is `list-exhausted`; a subject without a decision is refused
+    /// as `no-decision`; then `check` decides on the snapshot, and the allocation, its audit entry
+    /// and its outbox rows are stored.
+    fn allocate(
+        &self,
+        request: AllocationRequest,
+        check: Check,
+    ) -> std::result::Result<AllocationOutcome, AllocateError>;
+    /// What `check` would be given now, for a dry run. Draws nothing.
+    fn allocation_snapshot(&self, trial: &str, subject: &str)
+    -> std::result::Result<Snapshot, AllocateError>;
+    /// In list order.
+    fn allocations(&self, trial: &str) -> Result<Vec<Allocation>>;
+    fn allocation_of(&self, trial: &str, subject: &str) -> Result<Option<Allocation>>;
+    fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>>;
+
+    // ---- write-back ----
+
+    fn enqueue(&self, items: Vec<NewOutbox>) -> Result<Vec<i64>>;
+    /// In order of creation.
+    fn outbox(&self, state: Option<OutboxState>, limit: usize) -> Result<Vec<OutboxItem>>;
+    /// Counts one attempt and stores how it ended, with an audit entry if given.
+    fn settle_outbox(&self, id: i64, outcome: OutboxOutcome, audit: Option<NewAudit>) -> Result<()>;
+    fn put_known_id(&self, known: KnownId) -> Result<()>;
+    fn known_id(&self, server: &str, kind: &str, key: &str) -> Result<Option<KnownId>>;
+    fn known_ids(&self, server: &str) -> Result<Vec<KnownId>>;
+
+    // ---- audit ----
+
+    fn append_audit(&self, entry: NewAudit) -> Result<AuditEntry>;
+    /// From sequence `from` on, in order.
+    fn audit_entries(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>>;
+    fn audit_head(&self) -> Result<Option<AuditEntry>>;
+
+    // ---- small facts ----
+
+    fn cursor(&self, key: &str) -> Result<Option<String>>;
+    fn set_cursor(&self, key: &str, value: &str) -> Result<()>;
+    fn meta(&self, key: &str) -> Result<Option<String>>;
+    fn set_meta(&self, key: &str, value: &str) -> Result<()>;
+
+    // ---- operations ----
+
+    /// How the last write ended, for monitors.
+    fn health(&self) -> Health;
+    /// Checks everything that can be checked without a key. Reads the whole store.
+    fn verify(&self) -> Result<VerifyReport>;
+    /// Writes a consistent copy to a path that must not exist yet, while others read and write.
+    fn backup(&self, to: &Path) -> Result<Backup>;
+}

@@ -1,0 +1,238 @@
+//! `score`: NDJSON lines of named variables in, scores out. The same units, limits and formulas as
+//! everywhere else.
+
+use super::output::Out;
+use super::{Failure, Global, Outcome, exit, trial};
+use crate::clinical::interval::Interval;
+use crate::clinical::number;
+use crate::protocol::Trial;
+use crate::protocol::variable::{Measured, UnitRefusal};
+use crate::score::{self, Inputs, Scores};
+use clap::Args;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// NDJSON file; `-` or nothing: standard input
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Serialize, Debug)]
+struct Line {
+    id: Value,
+    scores: Scores,
+    gaps: Vec<ScoreGap>,
+}
+
+/// Why a named variable could not be used.
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+struct ScoreGap {
+    variable: String,
+    reason: &'static str,
+    path: String,
+}
+
+/// Longest line that is read.
+const MAX_LINE: u64 = 4 << 20;
+
+pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    let trial = trial::load(&global.config()?)?;
+    let (reader, name): (Box<dyn Read>, String) = match &arguments.file {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = File::open(path)
+                .map_err(|e| Failure::problem(format!("{} cannot be read: {e}", path.display())))?;
+            (Box::new(file), path.display().to_string())
+        }
+        _ => (Box::new(std::io::stdin().lock()), "-".into()),
+    };
+    let mut reader = BufReader::with_capacity(1 << 16, reader);
+    let mut out = Out::new();
+    let mut buffer = Vec::new();
+    let (mut number, mut bad) = (0u64, 0u64);
+    loop {
+        buffer.clear();
+        number += 1;
+        let read = (&mut reader)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut buffer)
+            .map_err(|e| Failure::problem(format!("{name}:{number}: {e}")))?;
+        if read == 0 {
+            break;
+        }
+        if buffer.trim_ascii().is_empty() {
+            continue;
+        }
+        match line(&buffer, &trial) {
+            Ok(line) => out.json(&line)?,
+            Err(what) => {
+                bad += 1;
+                eprintln!("error: {name}:{number}: {what}");
+            }
+        }
+    }
+    out.finish()?;
+    Ok(if bad > 0 { exit::PROBLEMS } else { 0 })
+}
+
+fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
+    let text = crate::fhir::json::text(bytes).map_err(|e| e.to_string())?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|e| format!("not JSON at column {}", e.column()))?;
+    let Value::Object(mut object) = value else { return Err("not a JSON object".into()) };
+    let id = object.remove("id").unwrap_or(Value::Null);
+    let Some(Value::Object(variables)) = object.remove("variables") else {
+        return Err("there is no object `variables`".into());
+    };
+    let (inputs, gaps) = inputs(&variables, trial);
+    Ok(Line { id, scores: score::all(&inputs, &trial.score_options), gaps })
+}
+
+/// Units of the variables that only this command takes.
+const EXTRA: [(&str, &str, &[&str]); 3] = [
+    ("wbc", "10*9/L", &["10*9/L", "10^9/L", "10*3/uL", "10^3/uL", "G/L", "K/uL"]),
+    ("clif_of", "1", &["1"]),
+    ("ast_uln", "U/L", &["U/L", "IU/L"]),
+];
+
+fn inputs(variables: &Map<String, Value>, trial: &Trial) -> (Inputs, Vec<ScoreGap>) {
+    let mut inputs = Inputs::default();
+    let mut gaps = Vec::new();
+    for (name, value) in variables {
+        if value.is_null() {
+            continue;
+        }
+        let result = take(name, value, trial, &mut inputs);
+        if let Err(reason) = result {
+            gaps.push(ScoreGap { variable: name.clone(), reason, path: format!("variables.{name}") });
+        }
+    }
+    gaps.sort_by(|a, b| a.variable.cmp(&b.variable));
+    (inputs, gaps)
+}
+
+fn take(name: &str, value: &Value, trial: &Trial, inputs: &mut Inputs) -> Result<(), &'static str> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(yes) => yes.to_string(),
+        _ => return Err("unexpected-type"),
+    };
+    let measured = |id: &str| -> Result<Option<Interval>, &'static str> {
+        let index = trial.variable(id).ok_or("unknown-variable")?;
+        let measured = trial.variables[index as usize].measured().ok_or("unexpected-type")?;
+        quantity(&text, measured).map(Some)
+    };
+    let yes = || match text.as_str() {
+        "true" | "yes" => Ok(true),
+        "false" | "no" => Ok(false),
+        _ => Err("value-invalid"),
+    };
+    match name {
+        "bilirubin_total" => inputs.bilirubin_total = measured(name)?,
+        "inr" => inputs.inr = measured(name)?,
+        "creatinine" => inputs.creatinine = measured(name)?,
+        "sodium" => inputs.sodium = measured(name)?,
+        "albumin" => inputs.albumin = measured(name)?,
+        "ast" => inputs.ast = measured(name)?,
+        "alt" => inputs.alt = measured(name)?,
+        "platelets" => inputs.platelets = measured(name)?,
+        // Taken and checked; no score reads them.
+        "alp" | "pt" => {
+            measured(name)?;
+        }
+        "pt_prolongation" => {
+            let (interval, unit) = split(&text)?;
+            if !matches!(unit, "" | "s" | "sec") {
+                return Err("unit-unknown");
+            }
+            inputs.pt_prolongation = Some(interval);
+        }
+        "age" => {
+            let (interval, unit) = split(&text)?;
+            if !matches!(unit, "" | "a" | "y" | "years") {
+                return Err("unit-unknown");
+            }
+            if interval.is_below(Decimal::ZERO) != Some(false) || interval.is_above(150.into()) == Some(true)
+            {
+                return Err("implausible");
+            }
+            inputs.age = Some(interval);
+        }
+        "wbc" => inputs.wbc = Some(extra(name, &text)?),
+        "clif_of" => inputs.clif_of = Some(extra(name, &text)?),
+        "ast_uln" => inputs.ast_uln = Some(extra(name, &text)?.exact().ok_or("value-invalid")?),
+        "sex" => {
+            inputs.sex = match text.as_str() {
+                "female" | "F" => Some(score::Sex::Female),
+                "male" | "M" => Some(score::Sex::Male),
+                // The score is then carried through both.
+                "other" | "unknown" => None,
+                _ => return Err("value-invalid"),
+            }
+        }
+        "dialysis" => inputs.dialysis = Some(yes()?),
+        "pbc_or_psc" => inputs.pbc_or_psc = Some(yes()?),
+        "ascites" => inputs.ascites = Some(text.parse().map_err(|_| "value-invalid")?),
+        "encephalopathy" => inputs.encephalopathy = Some(text.parse().map_err(|_| "value-invalid")?),
+        "etiology" => inputs.etiology = Some(text.parse().map_err(|_| "value-invalid")?),
+        _ => return Err("unknown-variable"),
+    }
+    Ok(())
+}
+
+/// `<0.3 mg/dL`, `54 umol/L`, `2.0`.
+fn split(text: &str) -> Result<(Interval, &str), &'static str> {
+    let signs: [(&str, fn(Decimal) -> Interval); 4] = [
+        ("<=", Interval::at_most),
+        (">=", Interval::at_least),
+        ("<", Interval::below),
+        (">", Interval::above),
+    ];
+    let (sign, rest) = signs
+        .iter()
+        .find_map(|(sign, range)| Some((Some(range), text.strip_prefix(sign)?)))
+        .unwrap_or((None, text));
+    let rest = rest.trim_start();
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let (value, unit) = (&rest[..end], rest[end..].trim());
+    let exact = number::parse(value).map_err(|_| "value-invalid")?;
+    let interval = match sign {
+        None => exact,
+        Some(range) => range(exact.exact().ok_or("value-invalid")?),
+    };
+    Ok((interval, unit))
+}
+
+fn quantity(text: &str, measured: &Measured) -> Result<Interval, &'static str> {
+    let (interval, unit) = split(text)?;
+    let unit = (!unit.is_empty()).then_some(unit);
+    let factor = measured.factor(None, unit).map_err(|refusal| match refusal {
+        UnitRefusal::Missing => "unit-missing",
+        UnitRefusal::Unknown => "unit-unknown",
+        UnitRefusal::Conflict => "unit-conflict",
+    })?;
+    if interval.is_below(Decimal::ZERO) == Some(true) {
+        return Err("implausible");
+    }
+    let converted = factor.apply(&interval).ok_or("value-invalid")?.non_negative();
+    if measured.is_implausible(&converted) { Err("implausible") } else { Ok(converted) }
+}
+
+fn extra(name: &str, text: &str) -> Result<Interval, &'static str> {
+    let (interval, unit) = split(text)?;
+    let (_, canonical, accepted) = EXTRA.iter().find(|(n, ..)| *n == name).ok_or("unknown-variable")?;
+    if !(accepted.contains(&unit) || (unit.is_empty() && *canonical == "1")) {
+        return Err(if unit.is_empty() { "unit-missing" } else { "unit-unknown" });
+    }
+    if interval.is_below(Decimal::ZERO) == Some(true) {
+        Err("implausible")
+    } else {
+        Ok(interval.non_negative())
+    }
+}

@@ -1,0 +1,482 @@
+//! Resources of many subjects from files, in any order, any number of times: the newest version of
+//! each, mapped, and arranged by subject. Pure: texts go in, screenings come out.
+//!
+//! Invariant: what comes out depends on the set of resources, not on their order, repetition or
+//! division into files.
+
+use crate::eligibility::{Lookup, Screening, screen};
+use crate::fact::{Fact, Gap, Reason, Shared};
+use crate::fhir::bundle::{self, Content};
+use crate::fhir::json::{self, JsonError};
+use crate::fhir::reference::type_and_id;
+use crate::fhir::release::is_resource_type;
+use crate::fhir::text::Text;
+use crate::mapping::{self, Mapped};
+use crate::normalize::precedence::{Standing, Version, standing};
+use crate::normalize::{Body, Record, fhir};
+use crate::protocol::Trial;
+use chrono::NaiveDate;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// One version of one resource, mapped.
+#[derive(Debug)]
+struct Held {
+    version: Option<Box<str>>,
+    last_updated: Option<Box<str>>,
+    subject: Option<Box<str>>,
+    deleted: bool,
+    content: u64,
+    mapped: Mapped,
+}
+
+/// Something that belongs to no subject that could be found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Orphan {
+    /// `file:line`, or `file: Bundle.entry[3]`.
+    pub place: String,
+    pub reason: Reason,
+    pub path: String,
+}
+
+#[derive(Debug)]
+pub struct Collection<'t> {
+    trial: &'t Trial,
+    held: HashMap<Box<str>, Vec<Held>>,
+    orphans: Vec<Orphan>,
+    resources: u64,
+}
+
+/// What a Bundle tells about its entries: `fullUrl` to `Type/id`, and the one patient it is about.
+#[derive(Debug, Default)]
+struct Surroundings {
+    urls: HashMap<String, String>,
+    only_patient: Option<String>,
+}
+
+impl<'t> Collection<'t> {
+    pub fn new(trial: &'t Trial) -> Self {
+        Collection { trial, held: HashMap::new(), orphans: Vec::new(), resources: 0 }
+    }
+
+    /// Resources taken in so far.
+    pub fn resources(&self) -> u64 {
+        self.resources
+    }
+
+    pub fn orphans(&self) -> &[Orphan] {
+        &self.orphans
+    }
+
+    /// Takes in a document: a resource, or a Bundle of them. An error means that nothing of it could
+    /// be read.
+    pub fn add(&mut self, bytes: &[u8], place: &str) -> Result<(), JsonError> {
+        let text = json::text(bytes)?;
+        if json::too_deep(text) {
+            return Err(JsonError::TooDeep);
+        }
+        let resource_type = match fhir::resource_type(text) {
+            Some(resource_type) => resource_type.to_owned(),
+            None => {
+                let head: crate::fhir::resource::Head<'_> = json::read_shallow(text)?;
+                match head.resource_type {
+                    Some(t) => t.to_string(),
+                    None => return Err(JsonError::Structure { path: "resourceType".into() }),
+                }
+            }
+        };
+        if resource_type != "Bundle" {
+            self.resource(text, None, &Surroundings::default(), place, "");
+            return Ok(());
+        }
+        let pieces = bundle::split(text)?;
+        let surroundings = surroundings(&pieces);
+        for piece in pieces {
+            match piece.content {
+                Ok(Content::Resource(text)) => {
+                    self.resource(text, piece.full_url.as_deref(), &surroundings, place, &piece.path);
+                }
+                Ok(Content::Deletion(url)) => self.deletion(&url),
+                Ok(Content::Nothing) => {}
+                Err(error) => {
+                    self.unusable(None, &surroundings, place, &piece.path, reason(&error), &path_of(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn resource(
+        &mut self,
+        text: &str,
+        full_url: Option<&str>,
+        around: &Surroundings,
+        place: &str,
+        entry: &str,
+    ) {
+        self.resources += 1;
+        let mut hasher = DefaultHasher::new();
+        text.trim().hash(&mut hasher);
+        let content = hasher.finish();
+        let record = match fhir::record(text) {
+            Ok(record) => record,
+            Err(error) => {
+                let loose = json::read::<Loose<'_>>(text).ok();
+                self.unusable(loose, around, place, entry, reason(&error), &path_of(&error));
+                return;
+            }
+        };
+        if matches!(record.body, Body::Other) {
+            if !is_resource_type(&record.head.resource_type) {
+                let loose = json::read::<Loose<'_>>(text).ok();
+                self.unusable(loose, around, place, entry, Reason::UnknownType, "resourceType");
+            }
+            // A newer version may have become uninteresting: it is held without facts, below.
+            if !MAPPED_TYPES.contains(&&*record.head.resource_type) {
+                return;
+            }
+        }
+        let mut record = record;
+        if record.head.id.is_empty() {
+            // A resource without an id is known by its place in the Bundle, or by its content.
+            record.head.id = match full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {
+                Some(uuid) => uuid.into(),
+                None => format!("{content:016x}").into(),
+            };
+            if record.head.resource_type.as_ref() == "Patient" {
+                record.subject = Some(Text(format!("Patient/{}", record.head.id).into()));
+            }
+        }
+        let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
+        let belongs = subject.is_some();
+        let mut mapped = mapping::apply(&with_resolved(&mut record, around), self.trial);
+        if !belongs && needs_subject(&record.body) {
+            if !mapped.is_empty() {
+                let loose = Loose {
+                    resource_type: Some(Text(record.head.resource_type.to_string().into())),
+                    id: Some(Text(record.head.id.to_string().into())),
+                    ..Loose::default()
+                };
+                let path = format!("{}.subject", record.head.resource_type);
+                self.unusable(Some(loose), around, place, entry, Reason::SubjectMissing, &path);
+            }
+            return;
+        }
+        mapped.facts.shrink_to_fit();
+        let held = Held {
+            version: record.head.version.clone(),
+            last_updated: record.head.last_updated.clone(),
+            subject: subject.map(Box::from),
+            deleted: false,
+            content,
+            mapped,
+        };
+        self.hold(record.head.reference().into(), held);
+    }
+
+    fn deletion(&mut self, url: &str) {
+        if let Some((resource_type, id)) = type_and_id(url) {
+            let held = Held {
+                version: None,
+                last_updated: None,
+                subject: None,
+                deleted: true,
+                content: 0,
+                mapped: Mapped::default(),
+            };
+            self.hold(format!("{resource_type}/{id}").into(), held);
+        }
+    }
+
+    fn hold(&mut self, reference: Box<str>, held: Held) {
+        let versions = self.held.entry(reference).or_default();
+        let known = versions.iter().any(|v| {
+            v.content == held.content
+                && v.version == held.version
+                && v.last_updated == held.last_updated
+                && v.deleted == held.deleted
+        });
+        if !known {
+            versions.push(held);
+        }
+    }
+
+    /// A resource that cannot be used becomes a gap of the subject that it names, or else of the only
+    /// patient of its Bundle, or else an orphan: it is never nothing.
+    fn unusable(
+        &mut self,
+        loose: Option<Loose<'_>>,
+        around: &Surroundings,
+        place: &str,
+        entry: &str,
+        reason: Reason,
+        path: &str,
+    ) {
+        let loose = loose.unwrap_or_default();
+        let named = loose.subject.or(loose.patient).and_then(|r| r.reference);
+        let resource_type = loose.resource_type.as_deref().unwrap_or("");
+        let own = (resource_type == "Patient").then(|| loose.id.as_deref().map(|id| format!("Patient/{id}")));
+        let subject = own
+            .flatten()
+            .or_else(|| named.as_deref().and_then(|s| around.resolve(s)))
+            .or_else(|| around.only_patient.clone());
+        let full_path = match (entry.is_empty(), path.is_empty()) {
+            (true, _) => path.to_owned(),
+            (false, true) => format!("{entry}.resource"),
+            (false, false) => format!("{entry}.resource.{path}"),
+        };
+        let Some(subject) = subject else {
+            let place = if entry.is_empty() { place.to_owned() } else { format!("{place}: {entry}") };
+            self.orphans.push(Orphan { place, reason, path: full_path });
+            return;
+        };
+        let reference = match (&loose.id, resource_type) {
+            (Some(id), t) if !t.is_empty() => format!("{t}/{id}"),
+            _ => entry.to_owned(),
+        };
+        let gap = Gap {
+            reference: reference.as_str().into(),
+            reason,
+            path: full_path.into(),
+            variable: None,
+            detail: None,
+        };
+        let mut hasher = DefaultHasher::new();
+        gap.path.hash(&mut hasher);
+        gap.reason.hash(&mut hasher);
+        let held = Held {
+            version: None,
+            last_updated: None,
+            subject: Some(subject.into()),
+            deleted: false,
+            content: hasher.finish(),
+            mapped: Mapped { facts: Vec::new(), gaps: vec![gap] },
+        };
+        // Held beside readable versions of the same resource, not in their place.
+        self.hold(format!("unusable:{reference}:{:016x}", held.content).into(), held);
+    }
+
+    /// Attestations that came from elsewhere than the files.
+    pub fn attest(&mut self, subject: &str, fact: Fact, key: &str) {
+        let mut hasher = DefaultHasher::new();
+        (subject, key).hash(&mut hasher);
+        let held = Held {
+            version: None,
+            last_updated: None,
+            subject: Some(subject.into()),
+            deleted: false,
+            content: hasher.finish(),
+            mapped: Mapped { facts: vec![fact], gaps: Vec::new() },
+        };
+        self.hold(format!("attestation:{key}").into(), held);
+    }
+
+    /// Settles which version of each resource stands and arranges the facts by subject.
+    pub fn settle(self) -> Settled<'t> {
+        let mut subjects: BTreeMap<Box<str>, Subject> = BTreeMap::new();
+        let mut shared = HashMap::new();
+        let mut unmapped: BTreeMap<Box<str>, u64> = BTreeMap::new();
+        for (reference, mut versions) in self.held {
+            let (at, conflict) = match versions.len() {
+                1 => (0, false),
+                _ => match stands(&versions) {
+                    Standing::One(at) => (at, false),
+                    Standing::Conflict(at) => (at, true),
+                },
+            };
+            if conflict {
+                for v in &versions {
+                    let Some(subject) = &v.subject else { continue };
+                    subjects.entry(subject.clone()).or_default().gaps.push(Gap {
+                        reference: reference.clone(),
+                        reason: Reason::VersionConflict,
+                        path: "meta.versionId".into(),
+                        variable: None,
+                        detail: None,
+                    });
+                }
+                continue;
+            }
+            let held = versions.swap_remove(at);
+            if held.deleted {
+                continue;
+            }
+            for gap in &held.mapped.gaps {
+                if let (Reason::Unmapped, Some(code)) = (gap.reason, &gap.detail) {
+                    *unmapped.entry(code.clone()).or_default() += 1;
+                }
+            }
+            match held.subject {
+                None => {
+                    for fact in held.mapped.facts {
+                        if let Fact::Shared(s) = fact {
+                            shared.insert(reference.clone(), s);
+                        }
+                    }
+                }
+                Some(subject) => {
+                    if held.mapped.is_empty() {
+                        continue;
+                    }
+                    let entry = subjects.entry(subject).or_default();
+                    entry.facts.extend(held.mapped.facts);
+                    entry.gaps.extend(held.mapped.gaps);
+                }
+            }
+        }
+        Settled { trial: self.trial, subjects, shared: SharedFacts(shared), unmapped }
+    }
+}
+
+/// Everything known of one subject.
+#[derive(Debug, Default)]
+pub struct Subject {
+    pub facts: Vec<Fact>,
+    pub gaps: Vec<Gap>,
+}
+
+#[derive(Debug, Default)]
+pub struct SharedFacts(pub HashMap<Box<str>, Shared>);
+
+impl Lookup for SharedFacts {
+    fn shared(&self, reference: &str) -> Option<&Shared> {
+        self.0.get(reference).or_else(|| {
+            let (resource_type, id) = type_and_id(reference)?;
+            self.0.get(format!("{resource_type}/{id}").as_str())
+        })
+    }
+}
+
+/// A collection in which every resource has one version.
+#[derive(Debug)]
+pub struct Settled<'t> {
+    trial: &'t Trial,
+    pub subjects: BTreeMap<Box<str>, Subject>,
+    pub shared: SharedFacts,
+    /// Codes that nobody could read, with how often they came.
+    pub unmapped: BTreeMap<Box<str>, u64>,
+}
+
+impl Settled<'_> {
+    /// The screenings, ordered by subject.
+    pub fn screen(&self, as_of: NaiveDate) -> impl Iterator<Item = Screening> + '_ {
+        self.subjects.iter().map(move |(id, subject)| {
+            screen(self.trial, id, as_of, &subject.facts, &self.shared, subject.gaps.iter().cloned())
+        })
+    }
+}
+
+/// Types that may hold facts: a version of theirs without facts still supersedes an older one.
+const MAPPED_TYPES: &[&str] = &["AllergyIntolerance", "Consent", "QuestionnaireResponse"];
+
+fn needs_subject(body: &Body<'_>) -> bool {
+    !matches!(body, Body::Medication { .. } | Body::Study { .. } | Body::Other)
+}
+
+fn reason(error: &JsonError) -> Reason {
+    match error {
+        JsonError::Encoding { .. } => Reason::Encoding,
+        JsonError::TooDeep => Reason::TooDeep,
+        JsonError::DuplicateKey { .. } => Reason::DuplicateKey,
+        JsonError::Syntax { .. } => Reason::NotJson,
+        JsonError::Structure { .. } => Reason::Structure,
+    }
+}
+
+fn path_of(error: &JsonError) -> String {
+    match error {
+        JsonError::DuplicateKey { path } | JsonError::Structure { path } => path.trim_matches('.').to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn stands(versions: &[Held]) -> Standing {
+    let comparable: Vec<Version> = versions
+        .iter()
+        .map(|v| Version {
+            version_id: v.version.as_deref().map(str::to_owned),
+            last_updated: v.last_updated.as_deref().map(str::to_owned),
+            subject: v.subject.as_deref().map(str::to_owned),
+            deleted: v.deleted,
+            sha256: format!("{:016x}", v.content),
+        })
+        .collect();
+    standing(&comparable).expect("there is at least one version")
+}
+
+/// What can still be read of a resource that is broken elsewhere.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+struct Loose<'a> {
+    #[serde(borrow)]
+    resource_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    subject: Option<crate::fhir::resource::Reference<'a>>,
+    #[serde(borrow)]
+    patient: Option<crate::fhir::resource::Reference<'a>>,
+}
+
+impl Surroundings {
+    /// The subject that a reference means: `Patient/id`.
+    fn resolve(&self, reference: &str) -> Option<String> {
+        if let Some(found) = self.urls.get(reference) {
+            return Some(found.clone());
+        }
+        match type_and_id(reference) {
+            Some(("Patient", id)) => Some(format!("Patient/{id}")),
+            Some(_) => None,
+            None => reference.strip_prefix("urn:uuid:").map(|uuid| format!("Patient/{uuid}")),
+        }
+    }
+}
+
+fn surroundings(pieces: &[bundle::Piece<'_>]) -> Surroundings {
+    let mut around = Surroundings::default();
+    let mut patients = Vec::new();
+    for piece in pieces {
+        let Ok(Content::Resource(text)) = &piece.content else { continue };
+        let is_patient = fhir::resource_type(text) == Some("Patient");
+        let urn = piece.full_url.as_deref().and_then(|u| u.strip_prefix("urn:uuid:"));
+        if !is_patient && urn.is_none() {
+            continue;
+        }
+        let Ok(head) = json::read_shallow::<crate::fhir::resource::Head<'_>>(text) else { continue };
+        let (Some(resource_type), id) = (head.resource_type, head.id) else { continue };
+        let reference = match (id, urn) {
+            (Some(id), _) => format!("{resource_type}/{id}"),
+            (None, Some(uuid)) => format!("{resource_type}/{uuid}"),
+            (None, None) => continue,
+        };
+        if &*resource_type == "Patient" {
+            patients.push(reference.clone());
+        }
+        if let Some(url) = &piece.full_url {
+            around.urls.insert(url.to_string(), reference);
+        }
+    }
+    patients.sort();
+    patients.dedup();
+    if let [only] = patients.as_slice() {
+        around.only_patient = Some(only.clone());
+    }
+    around
+}
+
+/// References inside a Bundle that go by `fullUrl` are made literal.
+fn with_resolved<'r, 'a>(record: &'r mut Record<'a>, around: &Surroundings) -> &'r Record<'a> {
+    let resolve = |reference: &mut Option<Text<'a>>| {
+        if let Some(found) = reference.as_deref().and_then(|r| around.urls.get(r)) {
+            *reference = Some(Text(found.clone().into()));
+        }
+    };
+    match &mut record.body {
+        Body::Event(event) => resolve(&mut event.medication),
+        Body::Participation { study, .. } => resolve(study),
+        Body::Consent { study_reference, .. } => resolve(study_reference),
+        _ => {}
+    }
+    record
+}

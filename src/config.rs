@@ -1,0 +1,341 @@
+//! The configuration: a TOML file that is only read where it was named, and environment twins
+//! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
+
+use serde::Deserialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub trial: Option<PathBuf>,
+    pub site: Option<PathBuf>,
+    pub store: Store,
+    pub fhir: Fhir,
+    pub pull: Pull,
+    pub writeback: Writeback,
+    pub serve: Serve,
+    pub mllp: Mllp,
+    pub allocation: Allocation,
+    /// Where the values came from, for people.
+    #[serde(skip)]
+    pub origin: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sqlite:FILE`, relative to the data directory.
+    pub url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fhir {
+    pub base_url: Option<String>,
+    /// `auto`, `R4`, `R4B` or `R5`.
+    pub release: String,
+    pub auth: Auth,
+    /// A further certificate authority, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Plain HTTP to another host than this one. For closed test networks.
+    pub allow_plain_http: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// `none`, `basic` or `bearer`.
+    pub kind: String,
+    pub user: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pull {
+    pub cohort: String,
+    /// Seconds, minutes, hours, day of month, month, day of week.
+    pub schedule: String,
+    pub page_size: u32,
+    pub max_concurrent: usize,
+    pub overlap_minutes: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Writeback {
+    pub enabled: bool,
+    /// `disclose`, `code` or `withhold`.
+    pub arm: String,
+    /// Keep screening states on the ResearchSubject as well.
+    pub screening: bool,
+    /// Write the scores of randomized participants as Observations.
+    pub scores: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Serve {
+    pub listen: String,
+    pub ops_listen: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mllp {
+    pub listen: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allocation {
+    /// The key that opens the sealed list: 64 hexadecimal digits, outside the data directory.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: "/var/lib/trialbridge".into(),
+            trial: None,
+            site: None,
+            store: Store::default(),
+            fhir: Fhir::default(),
+            pull: Pull::default(),
+            writeback: Writeback::default(),
+            serve: Serve::default(),
+            mllp: Mllp::default(),
+            allocation: Allocation::default(),
+            origin: "defaults".into(),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store { url: "sqlite:trialbridge.db".into() }
+    }
+}
+
+impl Default for Fhir {
+    fn default() -> Self {
+        Fhir {
+            base_url: None,
+            release: "auto".into(),
+            auth: Auth::default(),
+            ca_file: None,
+            allow_plain_http: false,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth { kind: "none".into(), user: None, password_file: None, token_file: None }
+    }
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Pull {
+            cohort: "all".into(),
+            schedule: "0 */15 * * * *".into(),
+            page_size: 200,
+            max_concurrent: 4,
+            overlap_minutes: 15,
+        }
+    }
+}
+
+impl Default for Writeback {
+    fn default() -> Self {
+        Writeback { enabled: true, arm: "disclose".into(), screening: false, scores: true }
+    }
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into() }
+    }
+}
+
+/// What is wrong with the configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub place: String,
+    pub text: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+const SYSTEM_FILE: &str = "/etc/trialbridge/trialbridge.toml";
+const PREFIX: &str = "TRIALBRIDGE_";
+/// Environment twins of flags, which are not keys of the file.
+const FLAGS: [&str; 4] = ["CONFIG", "OUTPUT", "NO_PROGRESS", "COLOR"];
+
+impl Config {
+    /// Loads the named file, else the system's if there is one, and lays the environment over it.
+    pub fn load(
+        named: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let path = match named {
+            Some(path) => Some(path.to_owned()),
+            None => Some(PathBuf::from(SYSTEM_FILE)).filter(|p| p.is_file()),
+        };
+        let text = match &path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|e| ConfigError { place: path.display().to_string(), text: e.to_string() })?,
+            None => String::new(),
+        };
+        let name = path.as_ref().map_or_else(|| "defaults".to_owned(), |p| p.display().to_string());
+        let mut config = Config::read(&name, &text, environment)?;
+        // Paths in a file are relative to the file.
+        if let Some(folder) = path.as_deref().and_then(Path::parent) {
+            for path in [
+                &mut config.trial,
+                &mut config.site,
+                &mut config.allocation.key_file,
+                &mut config.fhir.ca_file,
+                &mut config.fhir.auth.password_file,
+                &mut config.fhir.auth.token_file,
+            ]
+            .into_iter()
+            .flatten()
+            {
+                *path = folder.join(&*path);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Reads a configuration from a text; `name` is used in errors.
+    pub fn read(
+        name: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let wrong = |error: toml::de::Error| ConfigError {
+            place: match error.span() {
+                Some(span) => crate::protocol::document::place(name, text, span.start),
+                None => name.to_owned(),
+            },
+            text: error.message().replace('\n', " "),
+        };
+        // Once as written, so that a mistake has its line.
+        toml::from_str::<Config>(text).map_err(wrong)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let mut overlaid = 0;
+        let mut variables: Vec<_> = environment.into_iter().filter(|(k, _)| k.starts_with(PREFIX)).collect();
+        variables.sort();
+        for (key, value) in variables {
+            let rest = &key[PREFIX.len()..];
+            if FLAGS.contains(&rest) || rest.starts_with("TEST_") {
+                continue;
+            }
+            let path: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
+            overlay(&mut table, &path, &value);
+            let checked: Result<Config, _> = table.clone().try_into();
+            checked.map_err(|e| ConfigError { place: key, text: e.message().replace('\n', " ") })?;
+            overlaid += 1;
+        }
+        let mut config: Config = table.try_into().map_err(wrong)?;
+        config.origin = match overlaid {
+            0 => name.to_owned(),
+            n => format!("{name}, {n} from the environment"),
+        };
+        config.check(name)?;
+        Ok(config)
+    }
+
+    fn check(&self, name: &str) -> Result<(), ConfigError> {
+        let wrong = |text: String| Err(ConfigError { place: name.to_owned(), text });
+        let one_of = |key: &str, value: &str, allowed: &[&str]| {
+            if allowed.contains(&value) {
+                return Ok(());
+            }
+            wrong(format!("{key} is `{value}`; allowed: {}", allowed.join(", ")))
+        };
+        one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
+        one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer"])?;
+        one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
+        if !self.store.url.starts_with("sqlite:") {
+            return wrong("store.url: this version keeps its store in `sqlite:FILE`".into());
+        }
+        if self.pull.page_size == 0 || self.pull.max_concurrent == 0 {
+            return wrong("pull.page_size and pull.max_concurrent are at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+fn overlay(table: &mut toml::Table, path: &[String], value: &str) {
+    match path {
+        [] => {}
+        [key] => {
+            let value = if let Ok(yes) = value.parse::<bool>() {
+                toml::Value::Boolean(yes)
+            } else if let Ok(number) = value.parse::<i64>() {
+                toml::Value::Integer(number)
+            } else {
+                toml::Value::String(value.to_owned())
+            };
+            table.insert(key.clone(), value);
+        }
+        [section, rest @ ..] => {
+            let entry =
+                table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = entry {
+                overlay(inner, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn environment_lies_over_the_file_over_the_defaults() {
+        let text = "[fhir]\nbase_url = \"http://a/fhir\"\n[pull]\npage_size = 50\n";
+        let env = environment(&[
+            ("TRIALBRIDGE_PULL__PAGE_SIZE", "70"),
+            ("TRIALBRIDGE_DATA_DIR", "/d"),
+            ("PATH", "x"),
+        ]);
+        let config = Config::read("c.toml", text, env).expect("good");
+        assert_eq!(config.fhir.base_url.as_deref(), Some("http://a/fhir"));
+        assert_eq!(config.pull.page_size, 70);
+        assert_eq!(config.data_dir, PathBuf::from("/d"));
+        assert_eq!(config.pull.max_concurrent, 4);
+        assert_eq!(config.origin, "c.toml, 2 from the environment");
+    }
+
+    #[test]
+    fn mistakes_have_their_place() {
+        for (text, env, place) in [
+            ("data_dir = \"/d\"\n[pull]\nschedul = \"x\"\n", vec![], "c.toml:3"),
+            ("[fhir\n", vec![], "c.toml:1"),
+            ("", vec![("TRIALBRIDGE_FHIR__BASEURL", "x")], "TRIALBRIDGE_FHIR__BASEURL"),
+            ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
+            ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
+        ] {
+            let error = Config::read("c.toml", text, environment(&env)).expect_err("bad");
+            assert_eq!(error.place, place, "{text}");
+        }
+    }
+}

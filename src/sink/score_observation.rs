@@ -1,0 +1,102 @@
+//! A score as an Observation, with the observations that it was computed from.
+//!
+//! One Observation a result: its identifier holds the hash of the inputs, so the same result is never
+//! written twice and a later one never overwrites an earlier.
+
+use super::element::{CodeableConcept, Identifier, Quantity, Range, Reference, bytes};
+use super::stored::{Merge, Stored, type_and_id};
+use super::wanted::{ScoreValue, ScoreWanted};
+use serde::Serialize;
+
+/// System of the code and of the identifier. No LOINC code could be verified for these scores.
+pub const SYSTEM: &str = "urn:trialbridge:score";
+
+const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
+const UNIT: &str = "{score}";
+
+/// The identifier's value: which participant, which score, which inputs.
+pub fn identifier(key: &str, score: &ScoreWanted) -> String {
+    format!("{key}/{}/{}", score.name, score.input_hash)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Component {
+    code: CodeableConcept,
+    value_codeable_concept: CodeableConcept,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Observation<'a> {
+    resource_type: &'static str,
+    identifier: [Identifier; 1],
+    status: &'static str,
+    category: [CodeableConcept; 1],
+    code: CodeableConcept,
+    subject: Reference,
+    effective_date_time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_quantity: Option<Quantity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_range: Option<Range>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    derived_from: Vec<Reference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    component: Vec<Component>,
+}
+
+/// The Observation; the same in R4, R4B and R5.
+///
+/// `derivedFrom` may only name some types of resource; inputs of other types (a Patient's sex, a
+/// Procedure, an HL7 v2 message) stand in the Provenance alone.
+pub fn build(key: &str, patient: &str, score: &ScoreWanted) -> Vec<u8> {
+    // # Source
+    // > survey: Assessment tool/survey instrument observations (e.g., Apgar Scores ...)
+    // > http://terminology.hl7.org/CodeSystem/observation-category
+    let category = CodeableConcept::coded(CATEGORY, "survey", Some("Survey"));
+    let mut code = CodeableConcept::coded(SYSTEM, &score.name, Some(&score.title));
+    code.text = Some(score.title.clone());
+    let (value_quantity, value_range) = match &score.value {
+        ScoreValue::Known(value) => (Some(Quantity::ucum(*value, UNIT)), None),
+        ScoreValue::Range { low, high } => {
+            let end = |value: &Option<_>| value.map(|v| Quantity::ucum(v, UNIT));
+            (None, Some(Range { low: end(low), high: end(high) }))
+        }
+    };
+    let class = score.class.as_ref().map(|class| Component {
+        code: CodeableConcept::coded(SYSTEM, &format!("{}:{}", score.name, class.kind), None),
+        value_codeable_concept: CodeableConcept::text(&class.value),
+    });
+    bytes(&Observation {
+        resource_type: "Observation",
+        identifier: [Identifier::new(SYSTEM, &identifier(key, score))],
+        status: "final",
+        category: [category],
+        code,
+        subject: Reference::to(patient),
+        effective_date_time: &score.effective,
+        value_quantity,
+        value_range,
+        derived_from: score.inputs.iter().filter(|i| can_derive_from(i)).map(|i| Reference::to(i)).collect(),
+        component: class.into_iter().collect(),
+    })
+}
+
+// # Source
+// > derivedFrom: Reference(DocumentReference | ImagingStudy | Media | QuestionnaireResponse | Observation |
+// > MolecularSequence)   https://hl7.org/fhir/R4/observation.html (the intersection with R5 is used)
+fn can_derive_from(input: &str) -> bool {
+    type_and_id(input)
+        .and_then(|r| r.split('/').next())
+        .is_some_and(|t| matches!(t, "Observation" | "QuestionnaireResponse" | "DocumentReference"))
+}
+
+/// A score whose inputs no longer hold: `entered-in-error`, the rest stays for the record.
+pub fn retract(stored: &Stored) -> Merge {
+    let mut merge = Merge::of(stored);
+    if stored.text("status").as_deref() != Some("entered-in-error") {
+        merge.set("status", &"entered-in-error");
+    }
+    merge
+}

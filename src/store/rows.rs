@@ -1,0 +1,496 @@
+//! The rows that go in and out of a [`Store`](super::Store). Plain data: all times are UTC RFC 3339
+//! text given by the caller, all hashes SHA-256 in lower-case hex.
+
+use std::fmt;
+
+/// An enum that is stored as a word.
+pub trait Word: Copy + Sized + 'static {
+    const ALL: &'static [Self];
+    fn word(self) -> &'static str;
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|w| w.word() == word)
+    }
+}
+
+macro_rules! words {
+    ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$inner])* $variant),+ }
+
+        impl Word for $name {
+            const ALL: &'static [Self] = &[$($name::$variant),+];
+            fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.word()) }
+        }
+    };
+}
+
+words! {
+    /// How far an inbox row has come.
+    InboxState { Pending = "pending", Processed = "processed", Quarantined = "quarantined" }
+}
+words! {
+    /// Whether the version of a resource that stands can be used.
+    RecordState {
+        Current = "current",
+        /// The newest version says that the resource is gone.
+        Deleted = "deleted",
+        /// Versions contradict each other: unusable until a newer one comes.
+        Conflict = "conflict",
+    }
+}
+words! {
+    QuarantineState { Open = "open", Resolved = "resolved" }
+}
+words! {
+    OutboxState {
+        Pending = "pending",
+        Done = "done",
+        /// Given up by the machine; a person has to look.
+        NeedsHuman = "needs-human",
+    }
+}
+words! {
+    /// What became of a version handed to `put_records`.
+    Fate {
+        /// First version of a resource not seen before.
+        New = "new",
+        /// It replaced the version that stood.
+        Newer = "newer",
+        /// Exactly this version was there already.
+        Same = "same",
+        /// Kept in the history; a newer one stands.
+        Older = "older",
+        /// Kept in the history; the resource is in conflict.
+        Conflict = "conflict",
+    }
+}
+words! {
+    /// What a monitor is told.
+    Health { Ok = "ok", DiskFull = "disk-full", StorageFailed = "storage-failed" }
+}
+
+// ---- inbox ----
+
+/// Bytes as received, not yet looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// `pull`, `import`, `push`, `attestation`, `consent`, ...
+    pub origin: String,
+    /// Which server, file or person.
+    pub source: String,
+    pub media_type: String,
+    pub bytes: Vec<u8>,
+    pub received_at: String,
+}
+
+/// Proof that bytes are on disk. A repeated delivery gets the receipt of the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub seq: i64,
+    pub sha256: String,
+    /// False: these bytes were there already, and this is their first receipt.
+    pub first: bool,
+    pub received_at: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxItem {
+    pub seq: i64,
+    pub received_at: String,
+    pub origin: String,
+    pub source: String,
+    pub media_type: String,
+    pub sha256: String,
+    pub bytes: Vec<u8>,
+    pub state: InboxState,
+    /// How often it was looked into.
+    pub attempts: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxCounts {
+    pub pending: i64,
+    pub processed: i64,
+    pub quarantined: i64,
+}
+
+impl InboxCounts {
+    pub fn total(self) -> i64 {
+        self.pending + self.processed + self.quarantined
+    }
+}
+
+/// All that came out of one inbox row, stored in one transaction.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub seq: i64,
+    pub state: InboxState,
+    pub records: Vec<NewRecord>,
+    pub quarantine: Vec<NewQuarantine>,
+    pub at: String,
+}
+
+// ---- records ----
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    pub source: String,
+    pub resource_type: String,
+    pub id: String,
+}
+
+/// One version of one resource, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    pub key: RecordKey,
+    pub version_id: Option<String>,
+    pub last_updated: Option<String>,
+    /// For example `Patient/p1`; none for resources that belong to nobody.
+    pub subject: Option<String>,
+    /// The version says that the resource is gone.
+    pub deleted: bool,
+    pub inbox_seq: i64,
+    /// Where in the inbox row, for example `Bundle.entry[3]`.
+    pub path: String,
+    pub body: Vec<u8>,
+}
+
+/// A stored version. From `records_of` and `records_by_ids`: the one that stands, and its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub key: RecordKey,
+    pub version_id: Option<String>,
+    pub last_updated: Option<String>,
+    pub subject: Option<String>,
+    pub state: RecordState,
+    pub inbox_seq: i64,
+    pub path: String,
+    pub sha256: String,
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// Only such a record may feed a fact; the others are gaps.
+    pub fn is_usable(&self) -> bool {
+        self.state == RecordState::Current
+    }
+}
+
+/// A subject whose decision has to be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirtySubject {
+    pub subject: String,
+    pub since: String,
+    /// Number of the latest change. Hand it to `put_decision`: the mark is removed only if nothing
+    /// changed since it was read.
+    pub change: i64,
+}
+
+// ---- quarantine ----
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewQuarantine {
+    pub inbox_seq: i64,
+    /// Code from the fixed list.
+    pub reason: String,
+    /// Element or segment; empty: the whole inbox row.
+    pub path: String,
+    /// Bytes of the entry; none: those of the inbox row.
+    pub bytes: Option<Vec<u8>>,
+    pub at: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    pub id: i64,
+    pub inbox_seq: i64,
+    pub reason: String,
+    pub path: String,
+    pub sha256: String,
+    pub bytes: Option<Vec<u8>>,
+    pub state: QuarantineState,
+    pub at: String,
+}
+
+// ---- decisions ----
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactRow {
+    pub variable: String,
+    pub value: String,
+    pub unit: Option<String>,
+    pub effective: Option<String>,
+    pub source: String,
+    pub received: Option<String>,
+    pub received_unit: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapRow {
+    pub reference: String,
+    pub reason: String,
+    pub path: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewDecision {
+    pub subject: String,
+    pub as_of: String,
+    pub decided_at: String,
+    pub decision: String,
+    pub deciding: Vec<String>,
+    /// Hash of the trial definition.
+    pub definition: String,
+    /// Hash of the versioned inputs.
+    pub input: String,
+    pub json: String,
+    pub facts: Vec<FactRow>,
+    pub gaps: Vec<GapRow>,
+    /// From [`DirtySubject::change`]; none leaves the mark as it is.
+    pub change: Option<i64>,
+    /// Appended only if the decision changed.
+    pub audit: Vec<NewAudit>,
+    /// Appended only if the decision changed.
+    pub outbox: Vec<NewOutbox>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub seq: i64,
+    pub subject: String,
+    pub as_of: String,
+    pub decided_at: String,
+    pub decision: String,
+    pub deciding: Vec<String>,
+    pub definition: String,
+    pub input: String,
+    pub json: String,
+}
+
+// ---- allocation ----
+
+#[derive(Clone, Debug)]
+pub struct NewAllocationList {
+    pub id: String,
+    pub trial: String,
+    pub definition: String,
+    pub commitment: String,
+    pub created_at: String,
+    /// The public part.
+    pub json: String,
+    /// Sealed slots in list order; the first has position 1.
+    pub slots: Vec<Vec<u8>>,
+    pub audit: NewAudit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllocationList {
+    pub id: String,
+    pub trial: String,
+    pub definition: String,
+    pub commitment: String,
+    pub total: i64,
+    pub created_at: String,
+    pub json: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct AllocationRequest {
+    pub idempotency_key: String,
+    pub trial: String,
+    pub subject: String,
+    pub actor: String,
+    pub role: String,
+    pub at: String,
+    /// Kinds of outbox rows to add, such as `research-subject`.
+    pub outbox: Vec<String>,
+}
+
+/// What the draw is decided on, read inside the transaction that would store it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub subject: String,
+    pub decision: Decision,
+    pub list: AllocationList,
+    /// The next position, from 1.
+    pub position: i64,
+    pub sealed: Vec<u8>,
+    /// The subject's data changed after the decision.
+    pub dirty: bool,
+    /// Inbox rows not yet looked into: any of them may be about this subject.
+    pub pending_inbox: i64,
+}
+
+/// Opened slot.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Drawn {
+    pub arm: String,
+    pub salt: String,
+    /// JSON: ties the slot to the commitment.
+    pub proof: String,
+}
+
+/// Runs on the writer, inside the transaction: decides on the snapshot, opens the slot.
+pub type Check = Box<dyn FnOnce(&Snapshot) -> Result<Drawn, super::Refusal> + Send + 'static>;
+
+/// One participant's arm. Has no `Debug`, so that it cannot be logged by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Allocation {
+    pub id: String,
+    pub list_id: String,
+    pub position: i64,
+    pub subject: String,
+    pub idempotency_key: String,
+    pub arm: String,
+    pub salt: String,
+    pub proof: String,
+    pub decision_seq: i64,
+    pub decided_input: String,
+    pub definition: String,
+    pub actor: String,
+    pub at: String,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct AllocationOutcome {
+    pub allocation: Allocation,
+    /// True: this key had drawn before, nothing was done now.
+    pub replayed: bool,
+}
+
+macro_rules! conceal {
+    ($($name:ident { $($field:ident),+ })+) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))+.finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+// What tells an arm, or helps to guess one, is left out of `Debug`.
+conceal! {
+    Snapshot { position, dirty, pending_inbox }
+    Allocation { id, list_id, position, at }
+    AllocationOutcome { allocation, replayed }
+}
+impl fmt::Debug for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Drawn { .. }")
+    }
+}
+
+// ---- write-back ----
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewOutbox {
+    pub kind: String,
+    pub subject: String,
+    pub created_at: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxItem {
+    pub id: i64,
+    pub kind: String,
+    pub subject: String,
+    pub created_at: String,
+    pub state: OutboxState,
+    pub attempts: i64,
+    pub last_error: Option<String>,
+    pub done_at: Option<String>,
+}
+
+/// How an attempt to write back ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboxOutcome {
+    Done {
+        at: String,
+    },
+    /// Stays pending. `error`: a code and a place, never a patient's data.
+    TryAgain {
+        error: String,
+    },
+    NeedsHuman {
+        error: String,
+    },
+}
+
+/// What a server calls a thing of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownId {
+    pub server: String,
+    pub kind: String,
+    pub key: String,
+    pub remote_id: String,
+    pub etag: Option<String>,
+}
+
+// ---- audit ----
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAudit {
+    pub at: String,
+    pub actor: String,
+    pub role: String,
+    pub action: String,
+    pub subject: Option<String>,
+    /// Free of arms and of patients' data.
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub sequence: u64,
+    pub entry: NewAudit,
+    pub previous: String,
+    pub hash: String,
+}
+
+/// Links an audit entry to the one before it. Pure.
+pub trait Chain: Send + Sync {
+    /// `previous`: sequence and hash of the last entry. Returns the new entry's sequence, its hash
+    /// and the text to store as `previous`.
+    fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String);
+}
+
+// ---- operations ----
+
+/// One thing that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Fixed word, such as `inbox-hash`.
+    pub check: &'static str,
+    /// Where: table and key, never content.
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    pub inbox: InboxCounts,
+    pub records: i64,
+    pub allocations: i64,
+    pub audit_entries: i64,
+    /// Empty: everything holds.
+    pub findings: Vec<Finding>,
+}
+
+impl VerifyReport {
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    pub path: std::path::PathBuf,
+    pub bytes: u64,
+    /// Of the file, to be written down elsewhere.
+    pub sha256: String,
+}
