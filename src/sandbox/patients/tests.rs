@@ -270,3 +270,15 @@ fn who_is_eligible_has_all_scores() {
         }
     }
 }
+
+/// Invented, terse or contradictory, and valid FHIR all the same: what is wrong with a patient is wrong in the
+/// content.
+#[cfg(feature = "typed-r4")]
+#[test]
+fn every_resource_has_the_structure_of_r4() {
+    use trialbridge_fhir_typed::{Release, check};
+    for resource in synthetic_patients(day()) {
+        let checked = check(Release::R4, resource.to_string().as_bytes());
+        assert!(checked.is_ok(), "{}/{}: {checked:?}", resource["resourceType"], resource["id"]);
+    }
+}
