@@ -111,36 +111,40 @@ impl Shell {
 
     /// The client of the configured server.
     pub fn client(&self) -> Result<FhirClient, Failure> {
-        let fhir = &self.config.fhir;
-        let Some(base_url) = &fhir.base_url else {
-            let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
-            return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
-        };
-        let secret = |key: &str, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
-            let Some(path) = file else {
-                return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
-            };
-            Secret::from_file(path)
-                .map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
-        };
-        let auth = match fhir.auth.kind.as_str() {
-            "basic" => Auth::Basic {
-                user: fhir.auth.user.clone().unwrap_or_default(),
-                password: secret("password_file", &fhir.auth.password_file)?,
-            },
-            "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token_file)? },
-            _ => Auth::None,
-        };
-        let config = ClientConfig {
-            auth,
-            allow_plain_http: fhir.allow_plain_http,
-            page_size: self.config.pull.page_size,
-            max_concurrent: self.config.pull.max_concurrent,
-            root_ca_file: fhir.ca_file.clone(),
-            ..ClientConfig::new(base_url.clone())
-        };
-        FhirClient::new(config).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
+        client(&self.config)
     }
+}
+
+/// The client of the configured server.
+pub fn client(config: &Config) -> Result<FhirClient, Failure> {
+    let fhir = &config.fhir;
+    let Some(base_url) = &fhir.base_url else {
+        let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
+        return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
+    };
+    let secret = |key: &str, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+        let Some(path) = file else {
+            return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
+        };
+        Secret::from_file(path).map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
+    };
+    let auth = match fhir.auth.kind.as_str() {
+        "basic" => Auth::Basic {
+            user: fhir.auth.user.clone().unwrap_or_default(),
+            password: secret("password_file", &fhir.auth.password_file)?,
+        },
+        "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token_file)? },
+        _ => Auth::None,
+    };
+    let client = ClientConfig {
+        auth,
+        allow_plain_http: fhir.allow_plain_http,
+        page_size: config.pull.page_size,
+        max_concurrent: config.pull.max_concurrent,
+        root_ca_file: fhir.ca_file.clone(),
+        ..ClientConfig::new(base_url.clone())
+    };
+    FhirClient::new(client).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
 }
 
 /// Runs async work of a command.
