@@ -50,9 +50,9 @@ pub struct Collection<'t> {
 
 /// What a Bundle tells about its entries: `fullUrl` to `Type/id`, and the one patient it is about.
 #[derive(Debug, Default)]
-struct Surroundings {
+pub(crate) struct Surroundings {
     urls: HashMap<String, String>,
-    only_patient: Option<String>,
+    pub(crate) only_patient: Option<String>,
 }
 
 impl<'t> Collection<'t> {
@@ -374,7 +374,7 @@ fn needs_subject(body: &Body<'_>) -> bool {
     !matches!(body, Body::Medication { .. } | Body::Study { .. } | Body::Other)
 }
 
-fn reason(error: &JsonError) -> Reason {
+pub(crate) fn reason(error: &JsonError) -> Reason {
     match error {
         JsonError::Encoding { .. } => Reason::Encoding,
         JsonError::TooDeep => Reason::TooDeep,
@@ -384,7 +384,7 @@ fn reason(error: &JsonError) -> Reason {
     }
 }
 
-fn path_of(error: &JsonError) -> String {
+pub(crate) fn path_of(error: &JsonError) -> String {
     match error {
         JsonError::DuplicateKey { path } | JsonError::Structure { path } => path.trim_matches('.').to_owned(),
         _ => String::new(),
@@ -408,20 +408,20 @@ fn stands(versions: &[Held]) -> Standing {
 /// What can still be read of a resource that is broken elsewhere.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase")]
-struct Loose<'a> {
+pub(crate) struct Loose<'a> {
     #[serde(borrow)]
-    resource_type: Option<Text<'a>>,
+    pub(crate) resource_type: Option<Text<'a>>,
     #[serde(borrow)]
-    id: Option<Text<'a>>,
+    pub(crate) id: Option<Text<'a>>,
     #[serde(borrow)]
-    subject: Option<crate::fhir::resource::Reference<'a>>,
+    pub(crate) subject: Option<crate::fhir::resource::Reference<'a>>,
     #[serde(borrow)]
-    patient: Option<crate::fhir::resource::Reference<'a>>,
+    pub(crate) patient: Option<crate::fhir::resource::Reference<'a>>,
 }
 
 impl Surroundings {
     /// The subject that a reference means: `Patient/id`.
-    fn resolve(&self, reference: &str) -> Option<String> {
+    pub(crate) fn resolve(&self, reference: &str) -> Option<String> {
         if let Some(found) = self.urls.get(reference) {
             return Some(found.clone());
         }
@@ -433,7 +433,7 @@ impl Surroundings {
     }
 }
 
-fn surroundings(pieces: &[bundle::Piece<'_>]) -> Surroundings {
+pub(crate) fn surroundings(pieces: &[bundle::Piece<'_>]) -> Surroundings {
     let mut around = Surroundings::default();
     let mut patients = Vec::new();
     for piece in pieces {

@@ -232,6 +232,17 @@ async fn paging_in_a_circle_ends() {
         assert_eq!(code_of(&error), "paging-loop", "cycle {cycle}");
         assert!(read >= cycle && mock.seen().len() <= cycle + 2, "cycle {cycle}: {read} pages");
 
+        // The same URLs again, with other content each time.
+        let mock = Mock::start(move |seen, before| {
+            let n: usize = seen.param("p").and_then(|p| p.parse().ok()).unwrap_or(0);
+            let next = format!("{{base}}/Observation?p={}", (n + 1) % cycle);
+            Reply::json(page(&[observation(&format!("o{before}"), "p1")], Some(&next)))
+        })
+        .await;
+        let (_, error) = drain(&mock.client(), asked("p1")).await;
+        assert_eq!(code_of(&error), "paging-loop", "cycle {cycle}");
+        assert!(mock.seen().len() <= cycle + 1, "cycle {cycle}: {} requests", mock.seen().len());
+
         // Fresh URLs, the same content.
         let mock = Mock::start(move |_, n| {
             let next = format!("{{base}}/Observation?token={n}");

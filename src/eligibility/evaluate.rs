@@ -448,6 +448,21 @@ impl Context<'_> {
                 best = Some((c, key));
             }
         }
+        // A refusal that may be of the same day as the consent or later stands: nobody is randomized
+        // on a guess about the order of two dates.
+        if let Some((given, _)) = best
+            && given.state == ConsentState::Given
+            && let Some(from) = given.when.as_ref().map(|w| w.earliest)
+        {
+            let refused = self.chart.consents.iter().find(|c| {
+                c.state == ConsentState::NotGiven
+                    && c.this_trial != Some(false)
+                    && c.when.as_ref().is_some_and(|w| w.first <= as_of && w.latest >= from)
+            });
+            if let Some(refused) = refused {
+                best = Some((refused, (true, 0)));
+            }
+        }
         let Some((c, _)) = best else {
             let why = if undated { Why::DateUnknown } else { Why::NotFound };
             return Eval::unknown(why, Vec::new(), need());

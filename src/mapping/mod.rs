@@ -166,7 +166,7 @@ impl Mapper<'_> {
         let mut read = Read::default();
         let mut sets: Vec<Index> = Vec::new();
         let (mut readable, mut with_system, mut coded) = (false, false, false);
-        let mut look_alike = false;
+        let mut look_alikes: Vec<Index> = Vec::new();
         let mut loinc: Option<Option<Index>> = None;
         for coding in &concept.coding {
             let Some(code) = coding.code.as_deref() else { continue };
@@ -183,7 +183,7 @@ impl Mapper<'_> {
             self.trial.codes.targets(system, code, |target| match target {
                 Target::Variable { index, rank } => variable = Some((index, rank)),
                 Target::ValueSet(set) => sets.push(set),
-                Target::LookAlike => look_alike = true,
+                Target::LookAlike(of) => look_alikes.push(of),
             });
             if let Some((index, rank)) = variable {
                 match &read.variable {
@@ -204,7 +204,8 @@ impl Mapper<'_> {
                 }
             }
         }
-        if read.variable.is_some() && look_alike {
+        // A code that is known to be another analyte than the one beside it.
+        if read.variable.as_ref().is_some_and(|(index, ..)| look_alikes.contains(index)) {
             read.conflict = true;
         }
         if read.variable.is_none() {

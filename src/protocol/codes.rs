@@ -13,8 +13,8 @@ pub enum Target {
         rank: u16,
     },
     ValueSet(Index),
-    /// Known to be mistaken for one of the trial's variables, and not to be it.
-    LookAlike,
+    /// Known to be mistaken for this variable, and not to be it.
+    LookAlike(Index),
 }
 
 #[derive(Debug, Default)]

@@ -174,6 +174,7 @@ impl<'a> Compiler<'a> {
                         id: id.clone(),
                         title: v.title.clone(),
                         window_days: None,
+                        codes: Vec::new(),
                         flags: HashMap::new(),
                         kind: variable::Kind::Coded(variable::Coded { answers: Vec::new(), threshold: None }),
                     });
@@ -274,9 +275,10 @@ impl<'a> Compiler<'a> {
     /// result that carries both is a conflict.
     fn look_alikes(&mut self, variables: &HashMap<String, Index>) {
         for analyte in super::check::analytes() {
-            if variables.contains_key(&analyte.id) {
+            if let Some(variable) = variables.get(&analyte.id) {
                 for code in &analyte.look_alikes {
-                    let added = self.codes.add(crate::clinical::code::LOINC, &code.code, Target::LookAlike);
+                    let target = Target::LookAlike(*variable);
+                    let added = self.codes.add(crate::clinical::code::LOINC, &code.code, target);
                     debug_assert!(added.is_ok(), "LOINC codes are compared exactly");
                 }
             }

@@ -78,6 +78,18 @@ impl Site {
         (self.systems.get(system).map_or(system, String::as_str), code)
     }
 
+    /// The site's own systems and codes that stand for a standard one, sorted.
+    pub fn written_as(&self, system: &str, code: &str) -> Vec<(&str, &str)> {
+        let mut found: Vec<(&str, &str)> = self
+            .codes
+            .iter()
+            .filter(|(_, (s, c))| s == system && c == code)
+            .map(|((s, c), _)| (s.as_str(), c.as_str()))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Was nothing of this kind missed since `day`?
     pub fn is_complete_since(&self, kind: Kind, day: NaiveDate) -> bool {
         self.feeds.get(&kind).is_some_and(|since| *since <= day)

@@ -12,6 +12,8 @@ pub struct Variable {
     pub id: String,
     pub title: schema::Words,
     pub window_days: Option<u32>,
+    /// Systems and codes, in order of preference.
+    pub codes: Vec<(String, String)>,
     /// Remarks by code.
     pub flags: HashMap<String, String>,
     pub kind: Kind,
@@ -83,6 +85,11 @@ impl Variable {
             id: v.id.get_ref().clone(),
             title: v.title.clone(),
             window_days: v.window_days,
+            codes: v
+                .codes
+                .iter()
+                .flat_map(|(system, codes)| codes.iter().map(|c| (system.clone(), c.get_ref().clone())))
+                .collect(),
             flags: v.flags.clone().into_iter().collect(),
             kind,
         })

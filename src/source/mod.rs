@@ -2,3 +2,5 @@
 
 pub mod fhir_pull;
 pub mod files;
+pub mod inbox;
+pub mod needs;

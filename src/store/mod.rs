@@ -11,7 +11,7 @@
 //! - an action and its audit entry are stored together or not at all.
 
 pub mod error;
-pub mod precedence;
+pub use crate::normalize::precedence;
 pub mod rows;
 pub mod sqlite;
 #[cfg(test)]

@@ -1,0 +1,184 @@
+//! What the commands share: the store, the client, the day.
+
+use super::{Failure, Global, exit, trial};
+use crate::audit;
+use crate::client::secret::Secret;
+use crate::client::{Auth, ClientConfig, FhirClient};
+use crate::config::Config;
+use crate::pipeline::{Pipeline, stamp};
+use crate::protocol::Trial;
+use crate::store::{Chain, NewAudit, SqliteStore, Store, StoreError};
+use chrono::{DateTime, NaiveDate, Utc};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Configuration and trial, loaded.
+pub struct Shell {
+    pub config: Config,
+    pub trial: Arc<Trial>,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        let code = match &error {
+            StoreError::Locked { .. } => exit::LOCKED,
+            StoreError::Corrupt { .. } => exit::UNVERIFIED,
+            _ => exit::PROBLEMS,
+        };
+        Failure::new(code, error.to_string(), "")
+    }
+}
+
+/// The hash chain of the audit log, as the store asks for it.
+pub struct AuditChain;
+
+impl Chain for AuditChain {
+    fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String) {
+        let head = match previous {
+            Some((sequence, hash)) => audit::Head {
+                sequence,
+                hash: hash.parse().expect("the chain wrote this hash; another one is damage, found by verify"),
+            },
+            None => audit::Head::EMPTY,
+        };
+        // The writer turns a panic into a refused action: nothing happens without its audit entry.
+        let next = audit::next(head, event(entry)).expect("the shell fills in actor, role, action and UTC");
+        (next.sequence, next.hash.to_string(), next.previous.to_string())
+    }
+}
+
+/// An audit row as the chain hashes it.
+pub fn event(entry: &NewAudit) -> audit::Event {
+    let detail = serde_json::from_str::<audit::Detail>(&entry.detail)
+        .unwrap_or_else(|_| [("text".to_owned(), entry.detail.clone())].into());
+    audit::Event {
+        at: entry.at.clone(),
+        actor: entry.actor.clone(),
+        role: entry.role.clone(),
+        action: entry.action.clone(),
+        subject: entry.subject.clone(),
+        detail,
+    }
+}
+
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// Today in the hospital's own time zone, which is the machine's.
+pub fn today() -> NaiveDate {
+    chrono::Local::now().date_naive()
+}
+
+impl Shell {
+    pub fn new(global: &Global) -> Result<Shell, Failure> {
+        let config = global.config()?;
+        let trial = Arc::new(trial::load(&config)?);
+        Ok(Shell { config, trial })
+    }
+
+    /// Opens the store for writing.
+    pub fn open(&self, command: &str) -> Result<Arc<dyn Store>, Failure> {
+        self.check_url()?;
+        Ok(Arc::new(SqliteStore::open(&self.config.data_dir, command, &stamp(now()), Arc::new(AuditChain))?))
+    }
+
+    /// Opens the store for reading, while another process may write.
+    pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
+        self.check_url()?;
+        let store = SqliteStore::open_read_only(&self.config.data_dir, Arc::new(AuditChain)).map_err(|e| {
+            let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+            Failure { hint: hint.into(), ..Failure::from(e) }
+        })?;
+        Ok(Arc::new(store))
+    }
+
+    fn check_url(&self) -> Result<(), Failure> {
+        if self.config.store.url == "sqlite:trialbridge.db" {
+            return Ok(());
+        }
+        let text = "store.url: the store is `sqlite:trialbridge.db` below data_dir";
+        Err(Failure::new(exit::CONFIG, text, "set data_dir to move it"))
+    }
+
+    pub fn pipeline(&self, store: &Arc<dyn Store>) -> Pipeline {
+        Pipeline { store: Arc::clone(store), trial: Arc::clone(&self.trial) }
+    }
+
+    /// The client of the configured server.
+    pub fn client(&self) -> Result<FhirClient, Failure> {
+        let fhir = &self.config.fhir;
+        let Some(base_url) = &fhir.base_url else {
+            let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
+            return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
+        };
+        let secret = |key: &str, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+            let Some(path) = file else {
+                return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
+            };
+            Secret::from_file(path).map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
+        };
+        let auth = match fhir.auth.kind.as_str() {
+            "basic" => Auth::Basic {
+                user: fhir.auth.user.clone().unwrap_or_default(),
+                password: secret("password_file", &fhir.auth.password_file)?,
+            },
+            "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token_file)? },
+            _ => Auth::None,
+        };
+        let config = ClientConfig {
+            auth,
+            allow_plain_http: fhir.allow_plain_http,
+            page_size: self.config.pull.page_size,
+            max_concurrent: self.config.pull.max_concurrent,
+            root_ca_file: fhir.ca_file.clone(),
+            ..ClientConfig::new(base_url.clone())
+        };
+        FhirClient::new(config).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
+    }
+}
+
+/// Runs async work of a command.
+pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::problem(format!("the runtime does not start: {e}")))?;
+    Ok(runtime.block_on(work))
+}
+
+/// `Patient/p1`, from `p1` or `Patient/p1`.
+pub fn subject(text: &str) -> Result<String, Failure> {
+    let id = text.strip_prefix("Patient/").unwrap_or(text);
+    if crate::fhir::reference::is_id(id) {
+        return Ok(format!("Patient/{id}"));
+    }
+    Err(Failure::new(exit::USAGE, "the subject is neither `Patient/ID` nor an id", ""))
+}
+
+/// Log lines go to standard error: JSON where nobody watches, plain on a terminal.
+pub fn logging(global: &Global) {
+    use std::io::IsTerminal;
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn,trialbridge=warn",
+        (false, 1) => "warn,trialbridge=info",
+        (false, _) => "info,trialbridge=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, as tests make, changes nothing.
+    let _ = if std::io::stderr().is_terminal() {
+        builder.with_ansi(global.color != super::Colour::Never).with_target(false).try_init()
+    } else {
+        builder.json().with_current_span(false).try_init()
+    };
+}
+
+/// Does `file` lie below `dir`?
+pub fn is_inside(file: &Path, dir: &Path) -> bool {
+    let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| std::path::absolute(p).unwrap_or_else(|_| p.to_owned()));
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    real(folder).starts_with(real(dir))
+}
