@@ -6,7 +6,7 @@ use super::{Failure, Global, Outcome, Output, exit};
 use crate::pipeline::{detail, stamp};
 use crate::randomize::seal::{self, Header, Order, SealError, SealedList, SealedSeed, SealedSlot};
 use crate::randomize::{Arms, Digest, Scheme, SealKey, Seed};
-use crate::store::{AllocationList, NewAllocationList, NewAudit, Store, StoreError};
+use crate::store::{Allocation, AllocationList, NewAllocationList, NewAudit, Store, StoreError};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -278,24 +278,33 @@ fn unverified(error: &SealError) -> Failure {
     Failure::new(exit::UNVERIFIED, error.to_string(), "nobody should be randomized until this is understood")
 }
 
+/// Allocations that do not follow from the list's commitment: every one carries its proof.
+pub fn unproved(store: &dyn Store, trial: &str) -> Result<Vec<String>, StoreError> {
+    let Some(list) = store.allocation_list(trial)? else { return Ok(Vec::new()) };
+    let public = serde_json::from_str::<Public>(&list.json).ok();
+    let Some(public) = public.filter(|p| p.header.commitment.to_string() == list.commitment) else {
+        return Ok(vec![format!("allocation list {}: its public part is damaged", list.id)]);
+    };
+    let holds = |a: &Allocation| {
+        let proof = serde_json::from_str::<Vec<Digest>>(&a.proof).ok();
+        let salt = crate::randomize::Salt::from_hex(&a.salt).ok();
+        proof.zip(salt).zip(u32::try_from(a.position).ok()).is_some_and(|((proof, salt), position)| {
+            seal::verify_allocation(&public.header, position, &a.arm, &salt, &proof).is_ok()
+        })
+    };
+    let allocations = store.allocations(trial)?;
+    let broken = allocations.iter().filter(|a| !holds(a));
+    Ok(broken.map(|a| format!("allocation {} does not belong to the commitment", a.id)).collect())
+}
+
 fn verify(global: &Global, shell: &Shell) -> Outcome {
     let store = shell.look()?;
     let list = sealed(&*store, &shell.trial.study.id)?;
     let key = read_key(shell)?;
     seal::verify_sealed(&list, &key).map_err(|e| unverified(&e))?;
-    // Every allocation that was made carries its proof.
     let allocations = store.allocations(&shell.trial.study.id)?;
-    for a in &allocations {
-        let proof = serde_json::from_str::<Vec<Digest>>(&a.proof).ok();
-        let salt = crate::randomize::Salt::from_hex(&a.salt).ok();
-        let holds = proof.zip(salt).is_some_and(|(proof, salt)| {
-            u32::try_from(a.position)
-                .is_ok_and(|p| seal::verify_allocation(&list.header, p, &a.arm, &salt, &proof).is_ok())
-        });
-        if !holds {
-            let text = format!("allocation {} does not belong to the commitment", a.id);
-            return Err(Failure::new(exit::UNVERIFIED, text, "the database was changed: restore a backup"));
-        }
+    if let Some(text) = unproved(&*store, &shell.trial.study.id)?.into_iter().next() {
+        return Err(Failure::new(exit::UNVERIFIED, text, "the database was changed: restore a backup"));
     }
     let mut out = Out::new();
     if global.output() == Output::Table {

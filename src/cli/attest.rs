@@ -53,9 +53,9 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
     if a.reason.trim().is_empty() {
         return Err(Failure::new(exit::USAGE, "an attestation has a reason", "--reason TEXT"));
     }
-    let at = stamp(now());
     let store = shell.open("attest")?;
     known(&*store, &key)?;
+    let at = moment(&*store, &key)?;
     let resource = json!({
         "resourceType": "QuestionnaireResponse",
         "id": format!("{}-{}", a.criterion.to_lowercase().replace('_', "-"), now().timestamp_micros()),
@@ -121,9 +121,7 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
     };
     let key = subject(&a.subject)?;
     signed(&a.by)?;
-    let at = stamp(now());
-    let date = a.date.clone().unwrap_or_else(|| at.clone());
-    if crate::clinical::time::When::parse(&date).is_err() {
+    if a.date.as_deref().is_some_and(|date| crate::clinical::time::When::parse(date).is_err()) {
         return Err(Failure::new(
             exit::USAGE,
             "--date is not a date",
@@ -132,6 +130,8 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
     }
     let store = shell.open("consent")?;
     known(&*store, &key)?;
+    let at = moment(&*store, &key)?;
+    let date = a.date.clone().unwrap_or_else(|| at.clone());
     let study = &shell.trial.study;
     let resource = json!({
         "resourceType": "Consent",
@@ -174,6 +174,25 @@ fn known(store: &dyn Store, key: &str) -> Result<(), Failure> {
     }
     let hint = "pull or import the patient first; `trialbridge subjects` lists who is there";
     Err(Failure::new(exit::PROBLEMS, "this subject is not in the store", hint))
+}
+
+/// A moment of its own second. Order is decided by the second, and what a person records later must
+/// be later: two statements of one second would contradict each other instead of correcting.
+fn moment(store: &dyn Store, key: &str) -> Result<String, Failure> {
+    let second = |text: &str| text.get(..19).map(str::to_owned);
+    let own = store.records_of(key)?.into_iter().filter(|r| r.key.source == OWN_SOURCE);
+    let newest = own.filter_map(|r| second(&r.last_updated?)).max();
+    loop {
+        let at = now();
+        let text = stamp(at);
+        // A clock that was set back is not waited for.
+        if newest.is_none() || second(&text) != newest {
+            return Ok(text);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(
+            1001u64.saturating_sub(at.timestamp_subsec_millis().into()),
+        ));
+    }
 }
 
 fn record(

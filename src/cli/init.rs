@@ -38,6 +38,7 @@ release = "auto"                 # R4 | R4B | R5
 [fhir.auth]
 kind = "none"                    # basic | bearer
 # user = "trialbridge"
+# a secret may stand in a file or in TRIALBRIDGE_FHIR__AUTH__PASSWORD or __TOKEN, never here
 # password_file = "/etc/trialbridge/password"
 # token_file = "/etc/trialbridge/token"
 

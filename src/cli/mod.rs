@@ -18,6 +18,7 @@ pub mod trial;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,13 +95,13 @@ pub struct Global {
     #[arg(short, long, global = true, value_enum, env = "TRIALBRIDGE_OUTPUT")]
     pub output: Option<Output>,
     /// Say nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, env = "TRIALBRIDGE_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
     /// Say more; twice: everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "TRIALBRIDGE_VERBOSE")]
     pub verbose: u8,
     /// No progress bar
-    #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS")]
+    #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
     pub color: Colour,

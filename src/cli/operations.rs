@@ -2,11 +2,11 @@
 
 use super::output::{Out, table};
 use super::shell::{Shell, event, now, today};
-use super::{Failure, Global, Outcome, Output, exit};
+use super::{Failure, Global, Outcome, Output, allocation, exit};
 use crate::audit::{Chain, Entry};
 use crate::pipeline::{detail, stamp};
 use crate::randomize::Digest;
-use crate::store::{AuditEntry, InboxState, NewAudit, QuarantineState};
+use crate::store::{AuditEntry, Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
@@ -104,10 +104,17 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
                 store.mark(*seq, InboxState::Pending)?;
             }
             let done = shell.pipeline(&store).run(now(), today())?;
-            out.line(&format!(
-                "{} documents read again: {} new, {} changed, {} in quarantine",
-                done.documents, done.new, done.changed, done.quarantined
-            ))?;
+            if global.output() == Output::Table {
+                out.line(&format!(
+                    "{} documents read again: {} new, {} changed, {} in quarantine",
+                    done.documents, done.new, done.changed, done.quarantined
+                ))?;
+            } else {
+                out.json(&json!({
+                    "schema": "trialbridge/quarantine-replay/v1", "documents": done.documents,
+                    "new": done.new, "changed": done.changed, "quarantined": done.quarantined
+                }))?;
+            }
         }
     }
     out.finish()?;
@@ -191,7 +198,13 @@ pub fn audit(global: &Global, command: &AuditCommand) -> Outcome {
 pub fn verify(global: &Global) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.look()?;
-    let report = store.verify()?;
+    let mut report = store.verify()?;
+    // What an allocation carries with it proves it against the commitment, without any key.
+    report.findings.extend(
+        allocation::unproved(&*store, &shell.trial.study.id)?
+            .into_iter()
+            .map(|message| Finding { check: "allocation-proof", message }),
+    );
     let mut out = Out::new();
     let i = report.inbox;
     if global.output() == Output::Table {
@@ -236,13 +249,20 @@ pub fn replay(global: &Global) -> Outcome {
     let rows = store.replay_all(audit)?;
     let done = shell.pipeline(&store).run(now(), today())?;
     let mut out = Out::new();
-    out.line(&format!(
-        "{rows} documents read again: {} records, {} in quarantine, {} subjects judged, {} decisions changed",
-        done.new + done.changed,
-        done.quarantined,
-        done.judged,
-        done.decisions.len()
-    ))?;
+    if global.output() == Output::Table {
+        out.line(&format!(
+            "{rows} documents read again: {} records, {} in quarantine, {} subjects judged, {} decisions changed",
+            done.new + done.changed,
+            done.quarantined,
+            done.judged,
+            done.decisions.len()
+        ))?;
+    } else {
+        out.json(&json!({
+            "schema": "trialbridge/replay/v1", "documents": rows, "records": done.new + done.changed,
+            "quarantined": done.quarantined, "judged": done.judged, "decisions": done.decisions.len()
+        }))?;
+    }
     out.finish()?;
     Ok(0)
 }
@@ -252,7 +272,14 @@ pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
     let store = shell.look()?;
     let backup = store.backup(&a.to)?;
     let mut out = Out::new();
-    out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;
+    if global.output() == Output::Table {
+        out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;
+    } else {
+        out.json(&json!({
+            "schema": "trialbridge/backup/v1", "path": backup.path.display().to_string(),
+            "bytes": backup.bytes, "sha256": backup.sha256
+        }))?;
+    }
     out.finish()?;
     Ok(0)
 }

@@ -3,9 +3,10 @@
 use super::output::Out;
 use super::shell::{Shell, block_on, now, today};
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::client::FhirClient;
 use crate::client::server::ServerError;
 use crate::pipeline::Progressed;
-use crate::source::fhir_pull::{Cohort, Fatal, Progress, PullOptions, PullReport, pull};
+use crate::source::fhir_pull::{Cohort, Fatal, Progress, PullOptions, PullReport, PullSink, pull};
 use crate::source::inbox::{self, PullInbox};
 use crate::source::{files, needs};
 use crate::store::{NewAudit, Store};
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +110,17 @@ pub async fn once(
         ..PullOptions::new(now())
     };
     let needs = needs::of(&shell.trial);
-    let mut sink = PullInbox { store: Arc::clone(store) };
-    let report = pull(&client, &cohort, &needs, &options, &mut sink, progress).await;
+    let mut sink = PullInbox::new(Arc::clone(store), arguments.full && !arguments.dry_run);
+    let mut report = pull(&client, &cohort, &needs, &options, &mut sink, progress).await;
+    if report.is_complete() {
+        let types = needs
+            .iter()
+            .map(|n| n.resource_type.clone())
+            .filter(|t| !report.unsupported.contains(t))
+            .collect();
+        let everybody = cohort == Cohort::All && arguments.patient.is_none();
+        vanished(&client, &mut sink, &types, everybody, &mut report).await?;
+    }
     let mut done = Progressed::default();
     if !arguments.dry_run {
         let pipeline = shell.pipeline(store);
@@ -132,6 +143,32 @@ pub async fn once(
     Ok((report, done))
 }
 
+/// A search does not tell what was deleted. After everything was loaded, what is held and did not
+/// come is asked for by its id: what is gone is put down as deleted, what is still there is taken as
+/// it now is.
+async fn vanished(
+    client: &FhirClient,
+    sink: &mut PullInbox,
+    types: &BTreeSet<String>,
+    everybody: bool,
+    report: &mut PullReport,
+) -> Result<(), Failure> {
+    let server = client.base_url().to_owned();
+    for key in sink.missing(&server, types, everybody)? {
+        match client.read_strict(&key.resource_type, &key.id).await {
+            Ok(found) => {
+                sink.accept_page(&server, &key.resource_type, None, &found.body).map_err(Failure::problem)?;
+            }
+            Err(ServerError::Status { status: 404 | 410, .. }) => sink.deleted(&server, &key)?,
+            Err(error) => {
+                report.incomplete.push(format!("{}/{{id}}, to see whether it was deleted: {error}", key.resource_type));
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.open("pull")?;
@@ -142,9 +179,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let mut out = Out::new();
     if arguments.dry_run {
         for planned in &report.plan {
-            out.line(&format!("would ask  {}  ({} first requests)", planned.text, planned.requests))?;
+            if global.output() == Output::Table {
+                out.line(&format!("would ask  {}  ({} first requests)", planned.text, planned.requests))?;
+            } else {
+                out.json(&serde_json::json!({
+                    "schema": "trialbridge/pull-plan/v1", "search": planned.text,
+                    "requests": planned.requests
+                }))?;
+            }
         }
-        out.line("nothing was stored")?;
+        global.note("nothing was stored");
         out.finish()?;
         return failed(&report, code);
     }

@@ -41,9 +41,22 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
     shell.pipeline(&store).run(now(), today())?;
     let mut out = Out::new();
     if a.dry_run {
+        if let Some(allocation) = store.allocation_of(&shell.trial.study.id, &key)? {
+            return Err(refused(&AllocateError::Refused(Refusal {
+                code: "duplicate".into(),
+                text: format!("this participant has been allocated already: {}", allocation.id),
+            })));
+        }
         let snapshot = store.allocation_snapshot(&shell.trial.study.id, &key).map_err(|e| refused(&e))?;
         check(&snapshot, &shell.trial, today()).map_err(|e| refused(&AllocateError::Refused(e)))?;
-        out.line(&format!("{key} could be randomized now; nothing was drawn"))?;
+        if global.output() == Output::Table {
+            out.line(&format!("{key} could be randomized now; nothing was drawn"))?;
+        } else {
+            out.json(&json!({
+                "schema": "trialbridge/allocation-dry-run/v1", "trial": shell.trial.study.id,
+                "subject": key, "possible": true
+            }))?;
+        }
         out.finish()?;
         return Ok(0);
     }
@@ -80,11 +93,9 @@ pub fn draw(
     by: &str,
     idempotency_key: &str,
 ) -> Result<AllocationOutcome, Failure> {
-    if store.allocation_list(&shell.trial.study.id)?.is_none() {
-        let text = "not randomized (no-list): this trial has no allocation list yet";
-        return Err(Failure::new(exit::NOT_PERMITTED, text, "`trialbridge allocation generate`"));
-    }
-    let key = allocation::read_key(shell)?;
+    // Who may not be randomized is told so, and not that a key is missing; and a retry needs no key.
+    let key = allocation::read_key(shell);
+    let unreadable = key.as_ref().err().cloned();
     let trial = Arc::clone(&shell.trial);
     let day = today();
     let request = AllocationRequest {
@@ -98,10 +109,17 @@ pub fn draw(
     };
     let again = Box::new(move |snapshot: &Snapshot| {
         check(snapshot, &trial, day)?;
-        open(snapshot, &key)
+        let key = key.as_ref().map_err(|e| Refusal { code: NO_KEY.into(), text: e.message.clone() })?;
+        open(snapshot, key)
     });
-    store.allocate(request, again).map_err(|e| refused(&e))
+    store.allocate(request, again).map_err(|e| match (&e, unreadable) {
+        (AllocateError::Refused(r), Some(failure)) if r.code == NO_KEY => failure,
+        _ => refused(&e),
+    })
 }
+
+/// Everything allows the draw but the key.
+const NO_KEY: &str = "no-key";
 
 /// Everything that must hold at the moment of the draw, on what the transaction itself reads.
 fn check(snapshot: &Snapshot, trial: &Trial, today: NaiveDate) -> Result<(), Refusal> {

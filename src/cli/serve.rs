@@ -32,6 +32,10 @@ pub fn run(global: &Global) -> Outcome {
     let schedule = Cron::from_str(&shell.config.pull.schedule).map_err(|e| {
         Failure::new(exit::CONFIG, format!("pull.schedule: {e}"), "second minute hour day month weekday")
     })?;
+    if schedule.find_next_occurrence(&Local::now(), false).is_err() {
+        let text = format!("pull.schedule `{}` never comes", shell.config.pull.schedule);
+        return Err(Failure::new(exit::CONFIG, text, "second minute hour day month weekday"));
+    }
     let store = shell.open("serve")?;
     block_on(serve(global, shell, store, schedule))?
 }

@@ -34,18 +34,20 @@ pub struct AuditChain;
 
 impl Chain for AuditChain {
     fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String) {
+        // A number that no row can have: it matches no stored entry when the chain is checked, and it
+        // cannot be stored, so that an action without its audit entry does not happen.
+        let impossible = || (u64::MAX, String::new(), String::new());
         let head = match previous {
-            Some((sequence, hash)) => audit::Head {
-                sequence,
-                hash: hash
-                    .parse()
-                    .expect("the chain wrote this hash; another one is damage, found by verify"),
+            Some((sequence, hash)) => match hash.parse() {
+                Ok(hash) => audit::Head { sequence, hash },
+                Err(_) => return impossible(),
             },
             None => audit::Head::EMPTY,
         };
-        // The writer turns a panic into a refused action: nothing happens without its audit entry.
-        let next = audit::next(head, event(entry)).expect("the shell fills in actor, role, action and UTC");
-        (next.sequence, next.hash.to_string(), next.previous.to_string())
+        match audit::next(head, event(entry)) {
+            Ok(next) => (next.sequence, next.hash.to_string(), next.previous.to_string()),
+            Err(_) => impossible(),
+        }
     }
 }
 
@@ -122,7 +124,13 @@ pub fn client(config: &Config) -> Result<FhirClient, Failure> {
         let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
         return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
     };
-    let secret = |key: &str, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+    let secret = |key: &str,
+                  given: &Option<Secret>,
+                  file: &Option<std::path::PathBuf>|
+     -> Result<Secret, Failure> {
+        if let Some(secret) = given {
+            return Ok(secret.clone());
+        }
         let Some(path) = file else {
             return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
         };
@@ -131,9 +139,9 @@ pub fn client(config: &Config) -> Result<FhirClient, Failure> {
     let auth = match fhir.auth.kind.as_str() {
         "basic" => Auth::Basic {
             user: fhir.auth.user.clone().unwrap_or_default(),
-            password: secret("password_file", &fhir.auth.password_file)?,
+            password: secret("password_file", &fhir.auth.password, &fhir.auth.password_file)?,
         },
-        "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token_file)? },
+        "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token, &fhir.auth.token_file)? },
         _ => Auth::None,
     };
     let client = ClientConfig {

@@ -10,7 +10,7 @@ use serde_json::Value;
 #[derive(Args, Debug)]
 pub struct SubjectsArguments {
     /// Only those with this decision: eligible, ineligible, undetermined
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = ["eligible", "ineligible", "undetermined"])]
     pub decision: Option<String>,
 }
 
@@ -89,15 +89,18 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
     let key = subject(&arguments.subject)?;
     let mut out = Out::new();
     if arguments.history {
-        for d in store.decision_history(&key)? {
+        let history = store.decision_history(&key)?;
+        if history.is_empty() {
+            return Err(unknown());
+        }
+        for d in history {
             out.line(&d.json)?;
         }
         out.finish()?;
         return Ok(0);
     }
     let Some(decision) = store.latest_decision(&key)? else {
-        let hint = "`trialbridge subjects` lists the stored subjects";
-        return Err(Failure::new(exit::PROBLEMS, "this subject is not in the store", hint));
+        return Err(unknown());
     };
     if let Some(id) = &arguments.criterion
         && shell.trial.criterion(id).is_none()
@@ -120,6 +123,11 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
     }
     out.finish()?;
     Ok(0)
+}
+
+fn unknown() -> Failure {
+    let hint = "`trialbridge subjects` lists the stored subjects";
+    Failure::new(exit::PROBLEMS, "this subject is not in the store", hint)
 }
 
 /// A screening in words.

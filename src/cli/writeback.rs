@@ -91,7 +91,15 @@ fn print(global: &Global, out: &mut Out, report: &ReconcileReport) -> Result<(),
 /// One run of the reconciler over all randomized participants (and, if configured, all screened).
 pub async fn once(shell: &Shell, store: &Arc<dyn Store>, dry_run: bool) -> Result<ReconcileReport, Failure> {
     let client = shell.client()?;
-    let capability = client.capability().await.map_err(|e| server_failure(&e))?;
+    // Where the release is configured, a server without a CapabilityStatement is found out by asking.
+    let capability = match client.capability().await {
+        Err(ServerError::Status { .. } | ServerError::Protocol { .. })
+            if shell.config.fhir.release != "auto" =>
+        {
+            crate::client::Capability::default()
+        }
+        other => other.map_err(|e| server_failure(&e))?,
+    };
     let release = match shell.config.fhir.release.as_str() {
         "R4" => Release::R4,
         "R4B" => Release::R4B,
