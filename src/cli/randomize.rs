@@ -80,6 +80,10 @@ pub fn draw(
     by: &str,
     idempotency_key: &str,
 ) -> Result<AllocationOutcome, Failure> {
+    if store.allocation_list(&shell.trial.study.id)?.is_none() {
+        let text = "not randomized (no-list): this trial has no allocation list yet";
+        return Err(Failure::new(exit::NOT_PERMITTED, text, "`trialbridge allocation generate`"));
+    }
     let key = allocation::read_key(shell)?;
     let trial = Arc::clone(&shell.trial);
     let day = today();

@@ -61,7 +61,12 @@ impl Site {
             match text.parse::<Decimal>() {
                 Ok(seconds) if seconds > Decimal::ZERO => site.pt_control_s = Some(seconds),
                 _ => {
-                    error(file.name.clone(), "TB-S005", "pt_control_s is not a number of seconds".into(), "")
+                    error(
+                        file.place_of("pt_control_s"),
+                        "TB-S005",
+                        "pt_control_s is not a number of seconds".into(),
+                        "write it as a string, for example \"12.5\"",
+                    )
                 }
             }
         }
@@ -88,6 +93,11 @@ impl Site {
             .collect();
         found.sort_unstable();
         found
+    }
+
+    /// Are records of this kind declared complete from some day on?
+    pub fn has_feed(&self, kind: Kind) -> bool {
+        self.feeds.contains_key(&kind)
     }
 
     /// Was nothing of this kind missed since `day`?
