@@ -261,7 +261,10 @@ impl Config {
             if SECRETS.contains(&rest) {
                 let text = value.trim_end_matches(['\r', '\n']);
                 if text.is_empty() {
-                    return Err(ConfigError { place: key, text: "it is empty, a secret was expected".into() });
+                    return Err(ConfigError {
+                        place: key,
+                        text: "it is empty, a secret was expected".into(),
+                    });
                 }
                 secrets.push((rest.to_owned(), Secret::new(text.to_owned())));
                 continue;

@@ -161,7 +161,9 @@ async fn vanished(
             }
             Err(ServerError::Status { status: 404 | 410, .. }) => sink.deleted(&server, &key)?,
             Err(error) => {
-                report.incomplete.push(format!("{}/{{id}}, to see whether it was deleted: {error}", key.resource_type));
+                report
+                    .incomplete
+                    .push(format!("{}/{{id}}, to see whether it was deleted: {error}", key.resource_type));
                 break;
             }
         }

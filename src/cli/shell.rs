@@ -124,18 +124,17 @@ pub fn client(config: &Config) -> Result<FhirClient, Failure> {
         let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
         return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
     };
-    let secret = |key: &str,
-                  given: &Option<Secret>,
-                  file: &Option<std::path::PathBuf>|
-     -> Result<Secret, Failure> {
-        if let Some(secret) = given {
-            return Ok(secret.clone());
-        }
-        let Some(path) = file else {
-            return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
+    let secret =
+        |key: &str, given: &Option<Secret>, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+            if let Some(secret) = given {
+                return Ok(secret.clone());
+            }
+            let Some(path) = file else {
+                return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
+            };
+            Secret::from_file(path)
+                .map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
         };
-        Secret::from_file(path).map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
-    };
     let auth = match fhir.auth.kind.as_str() {
         "basic" => Auth::Basic {
             user: fhir.auth.user.clone().unwrap_or_default(),

@@ -122,9 +122,9 @@ impl PullSink for PullInbox {
         let receipt = accept(&*self.store, "pull", origin, bytes.to_vec()).map_err(|e| e.to_string())?;
         let resources = pieces.as_ref().map_or(0, Vec::len);
         if let Some(seen) = &mut self.seen {
-            seen.extend(pieces.into_iter().flatten().filter_map(|h| {
-                Some(format!("{}/{}", h.resource_type?, h.id?))
-            }));
+            seen.extend(
+                pieces.into_iter().flatten().filter_map(|h| Some(format!("{}/{}", h.resource_type?, h.id?))),
+            );
         }
         Ok(PageFate { stored: receipt.first, resources })
     }

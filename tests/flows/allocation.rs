@@ -47,9 +47,18 @@ fn a_list_is_made_once_and_its_status_says_nothing() {
         let holds = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
         assert!(!holds(key.trim()), "{name} holds the key");
     }
-    let sealed = "SELECT count(*) FROM allocation_slot WHERE instr(lower(CAST(sealed AS TEXT)), 'infusion') > 0";
+    let sealed =
+        "SELECT count(*) FROM allocation_slot WHERE instr(lower(CAST(sealed AS TEXT)), 'infusion') > 0";
     assert_eq!(bench.count(sealed), 0);
-    says_nothing(&bench.ok(&["audit", "show"]).lines().iter().filter(|e| e["action"] == "allocation.generate").map(ToString::to_string).collect::<String>());
+    says_nothing(
+        &bench
+            .ok(&["audit", "show"])
+            .lines()
+            .iter()
+            .filter(|e| e["action"] == "allocation.generate")
+            .map(ToString::to_string)
+            .collect::<String>(),
+    );
 }
 
 #[test]
@@ -102,7 +111,10 @@ fn allocations_follow_the_list_that_is_revealed() {
     assert_eq!(revealed["commitment"], bench.ok(&["allocation", "status"]).json()["commitment"]);
     let log = bench.ok(&["audit", "show"]).lines();
     let last = log.iter().rfind(|e| e["action"] == "allocation.reveal").expect("in the log");
-    assert_eq!((last["actor"].as_str(), last["detail"]["reason"].as_str()), (Some("S"), Some("the trial has ended")));
+    assert_eq!(
+        (last["actor"].as_str(), last["detail"]["reason"].as_str()),
+        (Some("S"), Some("the trial has ended"))
+    );
 }
 
 #[test]
@@ -121,21 +133,47 @@ fn every_tampering_is_found() {
         ("another salt", "UPDATE allocation SET salt = '00'".into(), [true, true, false]),
         ("another proof", "UPDATE allocation SET proof = 'x'".into(), [true, true, false]),
         ("another position", "UPDATE allocation SET position = 2".into(), [true, true, false]),
-        ("another participant", "UPDATE allocation SET subject = 'Patient/p-003'".into(), [false, true, false]),
+        (
+            "another participant",
+            "UPDATE allocation SET subject = 'Patient/p-003'".into(),
+            [false, true, false],
+        ),
         ("slots swapped", swap.into(), [true, false, false]),
-        ("a slot damaged", "UPDATE allocation_slot SET sealed = 'x' WHERE position = 9".into(), [true, false, false]),
+        (
+            "a slot damaged",
+            "UPDATE allocation_slot SET sealed = 'x' WHERE position = 9".into(),
+            [true, false, false],
+        ),
         ("a slot taken out", "DELETE FROM allocation_slot WHERE position = 92".into(), [true, true, false]),
-        ("another commitment", "UPDATE allocation_list SET commitment = 'sha256:' || replace(hex(zeroblob(32)), '0', 'a')".into(), [true, true, false]),
-        ("an audit entry edited", "UPDATE audit SET actor = 'B' WHERE sequence = 2".into(), [false, true, true]),
-        ("an audit entry emptied", "UPDATE audit SET actor = '', at = 'never' WHERE sequence = 2".into(), [false, true, true]),
-        ("an audit hash damaged", "UPDATE audit SET hash = 'x' WHERE sequence = (SELECT max(sequence) FROM audit)".into(), [false, true, true]),
+        (
+            "another commitment",
+            "UPDATE allocation_list SET commitment = 'sha256:' || replace(hex(zeroblob(32)), '0', 'a')"
+                .into(),
+            [true, true, false],
+        ),
+        (
+            "an audit entry edited",
+            "UPDATE audit SET actor = 'B' WHERE sequence = 2".into(),
+            [false, true, true],
+        ),
+        (
+            "an audit entry emptied",
+            "UPDATE audit SET actor = '', at = 'never' WHERE sequence = 2".into(),
+            [false, true, true],
+        ),
+        (
+            "an audit hash damaged",
+            "UPDATE audit SET hash = 'x' WHERE sequence = (SELECT max(sequence) FROM audit)".into(),
+            [false, true, true],
+        ),
         ("an audit entry taken out", "DELETE FROM audit WHERE sequence = 2".into(), [false, true, true]),
     ];
     for (what, sql, found) in table {
         let copy = bench.fork();
         let database = copy.database();
         let triggers: Vec<String> = {
-            let mut names = database.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").expect("sql");
+            let mut names =
+                database.prepare("SELECT name FROM sqlite_master WHERE type = 'trigger'").expect("sql");
             names.query_map([], |r| r.get(0)).expect("sql").map(|n| n.expect("a name")).collect()
         };
         for trigger in triggers {

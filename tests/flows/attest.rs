@@ -27,7 +27,10 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     }
     // An exclusion that the data show is not talked away.
     let ran = attest(&bench, "p-009", "E1", "no").code(0);
-    assert_eq!((verdict(&ran, "E1").as_str(), ran.json()["decision"].as_str()), ("excludes", Some("ineligible")));
+    assert_eq!(
+        (verdict(&ran, "E1").as_str(), ran.json()["decision"].as_str()),
+        ("excludes", Some("ineligible"))
+    );
     // Bedside grades.
     assert_eq!(bench.decision("p-020"), "undetermined");
     for (grade, decision) in [("mild", "eligible"), ("moderate-severe", "eligible")] {
@@ -36,7 +39,8 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
         assert_eq!(ran.json()["decision"], decision, "{grade}");
     }
 
-    let none = attest(&bench, "p-020", "ascites", "severe").code(2).says("answers: none, mild, moderate-severe");
+    let none =
+        attest(&bench, "p-020", "ascites", "severe").code(2).says("answers: none, mild, moderate-severe");
     assert!(none.out.is_empty());
     attest(&bench, "p-020", "E99", "no").code(2).says("criteria: I1");
     attest(&bench, "p-020", "bilirubin_total", "3").code(2);
@@ -47,13 +51,22 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A", "--reason", ""]).code(2);
 
     let log = bench.ok(&["audit", "show", "--subject", "p-033"]).lines();
-    let said: Vec<&str> =
-        log.iter().filter(|e| e["action"] == "attest").filter_map(|e| e["detail"]["verdict"].as_str()).collect();
+    let said: Vec<&str> = log
+        .iter()
+        .filter(|e| e["action"] == "attest")
+        .filter_map(|e| e["detail"]["verdict"].as_str())
+        .collect();
     assert_eq!(said, ["no", "yes", "no"]);
     assert!(log.iter().all(|e| e["subject"] == "Patient/p-033"));
-    assert!(log.iter().any(|e| e["action"] == "attest" && e["actor"] == "Dr A" && e["detail"]["reason"] == "seen"));
-    let decided: Vec<&str> =
-        log.iter().filter(|e| e["action"] == "decide").filter_map(|e| e["detail"]["decision"].as_str()).collect();
+    assert!(
+        log.iter()
+            .any(|e| e["action"] == "attest" && e["actor"] == "Dr A" && e["detail"]["reason"] == "seen")
+    );
+    let decided: Vec<&str> = log
+        .iter()
+        .filter(|e| e["action"] == "decide")
+        .filter_map(|e| e["detail"]["decision"].as_str())
+        .collect();
     assert_eq!(decided, ["undetermined", "eligible", "ineligible", "eligible"]);
     // A later pull takes nothing back.
     bench.ok(&["pull", "--full"]);

@@ -84,7 +84,9 @@ fn a_mistake_is_named_with_its_place() {
         program(dir.path(), &["--config", "c.toml", "pull"], &[]).code(10).says(place).says("hint:");
     }
     program(dir.path(), &["--config", "none.toml", "pull"], &[]).code(10).says("none.toml");
-    program(dir.path(), &["check"], &[("TRIALBRIDGE_PULL__SPEED", "1")]).code(10).says("TRIALBRIDGE_PULL__SPEED");
+    program(dir.path(), &["check"], &[("TRIALBRIDGE_PULL__SPEED", "1")])
+        .code(10)
+        .says("TRIALBRIDGE_PULL__SPEED");
 }
 
 #[test]
@@ -92,22 +94,30 @@ fn secrets_come_from_files_or_the_environment_and_never_show() {
     let hospital = Hospital::of(&["p-001"]);
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("token"), "token-canary\n").expect("written");
-    let file = format!("data_dir = \"data\"\n[fhir]\nbase_url = \"{}\"\n[fhir.auth]\nkind = \"bearer\"\n", hospital.url);
+    let file = format!(
+        "data_dir = \"data\"\n[fhir]\nbase_url = \"{}\"\n[fhir.auth]\nkind = \"bearer\"\n",
+        hospital.url
+    );
     fs::write(dir.path().join("none.toml"), &file).expect("written");
     fs::write(dir.path().join("file.toml"), format!("{file}token_file = \"token\"\n")).expect("written");
     let env = [("TRIALBRIDGE_FHIR__AUTH__TOKEN", "token-canary")];
-    for (config, env, code) in [("none.toml", &[][..], 10), ("none.toml", &env[..], 0), ("file.toml", &[][..], 0)] {
+    for (config, env, code) in
+        [("none.toml", &[][..], 10), ("none.toml", &env[..], 0), ("file.toml", &[][..], 0)]
+    {
         for verbose in ["-q", "-vv"] {
             program(dir.path(), &["--config", config, verbose, "pull"], env).code(code);
         }
         hospital.sandbox.faults().answer_next(2, |r| r.path.ends_with("/metadata"), 401, None);
-        program(dir.path(), &["--config", config, "-vv", "pull"], env).code(if code == 0 { 12 } else { code });
+        program(dir.path(), &["--config", config, "-vv", "pull"], env).code(if code == 0 {
+            12
+        } else {
+            code
+        });
         program(dir.path(), &["--config", config, "-vv", "check"], env);
         hospital.sandbox.faults().clear();
     }
     // There is no flag that takes one.
     for flag in ["--token", "--password", "--key-file", "--secret", "--allocation-key"] {
-        program(dir.path(), &["--config", "none.toml", flag, "x", "pull"], &[])
-            .code(2);
+        program(dir.path(), &["--config", "none.toml", flag, "x", "pull"], &[]).code(2);
     }
 }

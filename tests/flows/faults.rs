@@ -23,7 +23,11 @@ fn a_burst_of_refusals_and_a_cut_page_are_asked_again() {
     let hospital = Hospital::of(&FOUR);
     let expected = undisturbed(&hospital);
     hospital.sandbox.faults().answer_next(2, |r| r.resource_type() == "Condition", 503, Some("1"));
-    hospital.sandbox.faults().inject(1, |r| r.resource_type() == "Observation", Fault::Truncate { bytes: 700 });
+    hospital.sandbox.faults().inject(
+        1,
+        |r| r.resource_type() == "Observation",
+        Fault::Truncate { bytes: 700 },
+    );
     let bench = Bench::new(&hospital);
     let report = bench.ok(&["pull"]).json();
     assert!(report["retried"].as_u64() >= Some(3), "{report}");
@@ -38,7 +42,10 @@ fn a_failed_search_is_incomplete_and_the_next_run_completes_it() {
     let bench = Bench::new(&hospital);
     hospital.sandbox.faults().answer_next(1, |r| r.resource_type() == "Condition", 500, None);
     let report = bench.run(&["pull"]).code(13).json();
-    assert!(report["incomplete"][0].as_str().is_some_and(|s| s.starts_with("Condition?patient={id}")), "{report}");
+    assert!(
+        report["incomplete"][0].as_str().is_some_and(|s| s.starts_with("Condition?patient={id}")),
+        "{report}"
+    );
     assert!(report["completeTo"].is_null());
     assert_eq!(marks(&bench, "Condition"), 3, "one patient has no mark, and the cohort has none");
     assert_eq!(marks(&bench, "Consent"), 5, "four patients and the cohort");
@@ -105,7 +112,11 @@ fn a_next_link_leads_nowhere_else_and_not_in_a_circle() {
         let auth = format!("[fhir.auth]\nkind = \"bearer\"\ntoken_file = \"{}\"\n", token.path().display());
         let bench = Bench::with(&hospital.url, &auth);
         let ran = bench.run(&["pull", "-v"]).code(13);
-        assert!(ran.err.contains("paging") || ran.err.contains("foreign") || ran.err.contains("next"), "{}", ran.err);
+        assert!(
+            ran.err.contains("paging") || ran.err.contains("foreign") || ran.err.contains("next"),
+            "{}",
+            ran.err
+        );
         assert_eq!(bench.count("SELECT count(*) FROM cursor WHERE key LIKE '%/cohort/%'"), 0, "{next:?}");
         hospital.sandbox.faults().clear();
         bench.ok(&["pull"]);

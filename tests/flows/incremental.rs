@@ -21,15 +21,22 @@ fn a_second_pull_changes_nothing() {
     bench.ok(&["pull"]);
     let before = bench.ok(&["subjects"]).out;
     let decisions = bench.count("SELECT count(*) FROM decision");
-    for (n, arguments) in [vec!["pull"], vec!["pull", "--full"], vec!["pull", "--patient", "p-001"]].iter().enumerate() {
+    for (n, arguments) in
+        [vec!["pull"], vec!["pull", "--full"], vec!["pull", "--patient", "p-001"]].iter().enumerate()
+    {
         let report = bench.ok(arguments).json();
         assert_eq!(report["decisions"], json!([]), "{n}");
-        assert_eq!((&report["new"], &report["changed"], &report["judged"]), (&json!(0), &json!(0), &json!(0)), "{n}");
+        assert_eq!(
+            (&report["new"], &report["changed"], &report["judged"]),
+            (&json!(0), &json!(0), &json!(0)),
+            "{n}"
+        );
         assert_eq!(bench.ok(&["subjects"]).out, before, "{n}");
         assert_eq!(bench.count("SELECT count(*) FROM decision"), decisions, "{n}");
     }
     // A page that says "nothing" is not kept: it comes with every pull of every patient.
-    let empty = "SELECT count(*) FROM inbox WHERE instr(bytes, '\"entry\"') = 0 AND instr(bytes, '\"Bundle\"') > 0";
+    let empty =
+        "SELECT count(*) FROM inbox WHERE instr(bytes, '\"entry\"') = 0 AND instr(bytes, '\"Bundle\"') > 0";
     assert_eq!(bench.count(empty), 0);
     bench.ok(&["verify"]);
 }
@@ -41,7 +48,8 @@ fn a_changed_retracted_or_deleted_record_reopens_the_decision() {
     bench.ok(&["pull"]);
     assert_eq!(bench.decision("p-001"), "eligible");
     let id = bilirubin(&hospital, "p-001");
-    let source = |bench: &Bench| bench.ok(&["explain", "p-001"]).json()["variables"]["bilirubin_total"].clone();
+    let source =
+        |bench: &Bench| bench.ok(&["explain", "p-001"]).json()["variables"]["bilirubin_total"].clone();
     assert_eq!(source(&bench)["source"], format!("Observation/{id}").as_str());
     let original = hospital.resource("Observation", &id);
 
@@ -61,7 +69,13 @@ fn a_changed_retracted_or_deleted_record_reopens_the_decision() {
     assert_ne!(source(&bench)["source"], format!("Observation/{id}").as_str());
 
     // restored, then deleted: a search does not tell, a full load does
-    hospital.change("Observation", &id, |o| *o = { let mut r = original.clone(); r.as_object_mut().expect("object").remove("meta"); r });
+    hospital.change("Observation", &id, |o| {
+        *o = {
+            let mut r = original.clone();
+            r.as_object_mut().expect("object").remove("meta");
+            r
+        }
+    });
     bench.ok(&["pull"]);
     assert_eq!(source(&bench)["source"], format!("Observation/{id}").as_str());
     assert!(hospital.sandbox.remove("Observation", &id));
@@ -76,7 +90,11 @@ fn a_changed_retracted_or_deleted_record_reopens_the_decision() {
     assert_eq!(bench.ok(&["subjects"]).out, after);
 
     // a Consent that is gone is no consent
-    let consent = hospital.sandbox.resources("Consent").into_iter().find(|c| c["patient"]["reference"] == "Patient/p-001");
+    let consent = hospital
+        .sandbox
+        .resources("Consent")
+        .into_iter()
+        .find(|c| c["patient"]["reference"] == "Patient/p-001");
     let consent = consent.expect("a consent")["id"].as_str().expect("an id").to_owned();
     assert!(hospital.sandbox.remove("Consent", &consent));
     bench.ok(&["pull", "--full", "--patient", "p-001"]);
@@ -88,7 +106,9 @@ fn a_changed_retracted_or_deleted_record_reopens_the_decision() {
     assert!(hospital.sandbox.remove("Patient", "p-016"));
     bench.ok(&["pull", "--full"]);
     assert_eq!(bench.decision("p-016"), "undetermined");
-    assert_eq!(bench.ok(&["explain", "p-001", "--history"]).lines().len() as i64,
-        bench.count("SELECT count(*) FROM decision WHERE subject = 'Patient/p-001'"));
+    assert_eq!(
+        bench.ok(&["explain", "p-001", "--history"]).lines().len() as i64,
+        bench.count("SELECT count(*) FROM decision WHERE subject = 'Patient/p-001'")
+    );
     bench.ok(&["verify"]);
 }

@@ -21,17 +21,23 @@ fn what_cannot_be_used_is_kept_shown_and_read_again() {
         r#"{"resourceType":"Obser"#,
     ];
     fs::write(folder.join("a.ndjson"), lines.join("\n")).expect("written");
-    fs::write(folder.join("b.json"), "{\n \"resourceType\": \"Patient\",\n \"id\": \"x2\"\n}\n").expect("written");
+    fs::write(folder.join("b.json"), "{\n \"resourceType\": \"Patient\",\n \"id\": \"x2\"\n}\n")
+        .expect("written");
     fs::write(folder.join("c.json"), "").expect("written");
     fs::write(folder.join("notes.txt"), "not FHIR").expect("written");
     let path = folder.display().to_string();
-    let ran = bench.run(&["import", &path, "/nonexistent.json"]).code(1).says("c.json").says("/nonexistent.json");
+    let ran =
+        bench.run(&["import", &path, "/nonexistent.json"]).code(1).says("c.json").says("/nonexistent.json");
     assert!(!ran.err.contains("notes.txt"), "{}", ran.err);
     let report = ran.json();
     assert_eq!(report["schema"], "trialbridge/import/v1");
     let subjects = bench.subjects();
     assert_eq!(subjects.keys().collect::<Vec<_>>(), ["Patient/x1", "Patient/x2"]);
-    assert!(subjects["Patient/x1"]["gaps"].to_string().contains("Observation/o1"), "{}", subjects["Patient/x1"]["gaps"]);
+    assert!(
+        subjects["Patient/x1"]["gaps"].to_string().contains("Observation/o1"),
+        "{}",
+        subjects["Patient/x1"]["gaps"]
+    );
 
     let list = bench.ok(&["quarantine", "list"]).lines();
     let mut reasons: Vec<&str> = list.iter().filter_map(|q| q["reason"].as_str()).collect();
@@ -126,7 +132,8 @@ fn a_disk_without_room_is_an_error_and_loses_nothing() {
     // A small file system, where one may be mounted.
     let mount = bench.path("small");
     fs::create_dir(&mount).expect("a folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=900k", "tmpfs"]).arg(&mount).output();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=900k", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|o| o.status.success()) {
         eprintln!("no file system can be mounted here: the full disk is tried with a limit on files only");
         return;
@@ -151,8 +158,11 @@ fn a_killed_pull_is_gone_on_with() {
     for requests in [1, 2, 5, 12, 23, 38, 50] {
         let bench = Bench::new(&hospital);
         hospital.sandbox.faults().forget_requests();
-        let mut child = bench.command(&["pull"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
-        while hospital.sandbox.faults().requests().len() < requests && child.try_wait().expect("a child").is_none() {
+        let mut child =
+            bench.command(&["pull"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        while hospital.sandbox.faults().requests().len() < requests
+            && child.try_wait().expect("a child").is_none()
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
         let _ = child.kill();
@@ -160,7 +170,12 @@ fn a_killed_pull_is_gone_on_with() {
         if bench.path("data/trialbridge.db").exists() {
             let v = bench.run(&["verify"]);
             // A database without its tables yet is one that nothing was promised of.
-            assert!(v.code == 0 || v.err.contains("schema") || v.err.contains("not found"), "{requests}: {} {}", v.out, v.err);
+            assert!(
+                v.code == 0 || v.err.contains("schema") || v.err.contains("not found"),
+                "{requests}: {} {}",
+                v.out,
+                v.err
+            );
         }
         bench.ok(&["pull"]);
         assert_eq!(bench.ok(&["subjects"]).out, expected, "{requests}");
@@ -183,7 +198,11 @@ fn a_killed_draw_is_one_draw_or_none() {
         let first = bench.ok(&["randomize", "p-001", "--by", "A", "--key", "k"]).json();
         let again = bench.ok(&["randomize", "p-001", "--by", "A", "--key", "k"]).json();
         assert_eq!((&first["allocation"], &first["arm"]), (&again["allocation"], &again["arm"]));
-        for sql in ["SELECT count(*) FROM allocation", "SELECT count(*) FROM outbox", "SELECT count(*) FROM audit WHERE action = 'allocate'"] {
+        for sql in [
+            "SELECT count(*) FROM allocation",
+            "SELECT count(*) FROM outbox",
+            "SELECT count(*) FROM audit WHERE action = 'allocate'",
+        ] {
             assert_eq!(bench.count(sql), 1, "{wait}: {sql}");
         }
         bench.ok(&["verify"]);

@@ -53,7 +53,12 @@ fn the_store_says_what_screen_says_of_the_same_resources() {
             let gap = |g: &Value| (g["reference"].to_string(), g["reason"].to_string());
             v["gaps"].as_array().expect("gaps").iter().map(gap).collect()
         };
-        assert!(gaps(stored).is_subset(&gaps(v)), "{}: {:?}", v["subject"], gaps(stored).difference(&gaps(v)));
+        assert!(
+            gaps(stored).is_subset(&gaps(v)),
+            "{}: {:?}",
+            v["subject"],
+            gaps(stored).difference(&gaps(v))
+        );
     }
 
     let imported = Bench::new(&hospital);
@@ -68,7 +73,8 @@ fn check_shape(name: &str, v: &Value) {
     assert_eq!(v["trial"], "NCT06242405");
     assert!(v["definition"].as_str().is_some_and(|d| d.starts_with("sha256:") && d.len() == 71), "{name}");
     assert_eq!(v["asOf"], today().to_string().as_str());
-    let ids: Vec<&str> = v["criteria"].as_array().expect("criteria").iter().filter_map(|c| c["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        v["criteria"].as_array().expect("criteria").iter().filter_map(|c| c["id"].as_str()).collect();
     assert_eq!(ids, ["I1", "I2", "I3", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E10", "E11"]);
     for c in v["criteria"].as_array().expect("criteria") {
         let verdict = c["verdict"].as_str().expect("a verdict");
@@ -114,7 +120,8 @@ fn every_form_of_a_cohort() {
     assert_eq!(Some(of("group:liver-ward").len()), ward);
     let listed = hospital.resource("List", "esld-screening")["entry"].as_array().map(Vec::len);
     assert_eq!(Some(of("list:esld-screening").len()), listed);
-    let with_code = |r: &Value| r["code"]["coding"].as_array().is_some_and(|c| c.iter().any(|c| c["code"] == "K74.60"));
+    let with_code =
+        |r: &Value| r["code"]["coding"].as_array().is_some_and(|c| c.iter().any(|c| c["code"] == "K74.60"));
     let with_cirrhosis: BTreeSet<String> = hospital
         .sandbox
         .resources("Condition")

@@ -10,10 +10,14 @@ use trialbridge::source::inbox;
 fn every_refusal_has_its_reason_and_takes_no_slot() {
     let hospital = Hospital::of(&["p-001", "p-007", "p-009", "p-060"]);
     let bench = Bench::ready(&hospital, "");
-    for (id, reason) in
-        [("p-060", "undetermined"), ("p-009", "not-eligible"), ("p-007", "no-consent"), ("p-999", "no-decision")]
-    {
-        for arguments in [vec!["randomize", id, "--by", "A"], vec!["randomize", id, "--by", "A", "--dry-run"]] {
+    for (id, reason) in [
+        ("p-060", "undetermined"),
+        ("p-009", "not-eligible"),
+        ("p-007", "no-consent"),
+        ("p-999", "no-decision"),
+    ] {
+        for arguments in [vec!["randomize", id, "--by", "A"], vec!["randomize", id, "--by", "A", "--dry-run"]]
+        {
             let ran = bench.run(&arguments).code(17).says(reason);
             assert!(ran.out.is_empty());
         }
@@ -113,7 +117,11 @@ fn data_that_come_in_between_are_looked_at_first() {
     let refusal = {
         let shell = shell::Shell::new(&global).unwrap_or_else(|e| panic!("{}", e.message));
         let store = shell.open("test").unwrap_or_else(|e| panic!("{}", e.message));
-        let consent = hospital.sandbox.resources("Consent").into_iter().find(|c| c["patient"]["reference"] == "Patient/p-001");
+        let consent = hospital
+            .sandbox
+            .resources("Consent")
+            .into_iter()
+            .find(|c| c["patient"]["reference"] == "Patient/p-001");
         let mut consent = consent.expect("a consent");
         consent["status"] = "inactive".into();
         consent["meta"] = serde_json::json!({"versionId": "2", "lastUpdated": trialbridge::pipeline::stamp(chrono::Utc::now())});
@@ -175,7 +183,13 @@ fn the_second_process_is_told_who_writes() {
         assert!(ran.err.contains(&std::process::id().to_string()), "{}", ran.err);
     }
     // Who only looks is not kept waiting.
-    for arguments in [vec!["subjects"], vec!["explain", "p-001"], vec!["verify"], vec!["audit", "verify"], vec!["allocation", "status"]] {
+    for arguments in [
+        vec!["subjects"],
+        vec!["explain", "p-001"],
+        vec!["verify"],
+        vec!["audit", "verify"],
+        vec!["allocation", "status"],
+    ] {
         bench.ok(&arguments);
     }
     drop(store);

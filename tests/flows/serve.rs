@@ -68,7 +68,8 @@ fn wait_for(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-const FREE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n[writeback]\nenabled = false\n";
+const FREE: &str =
+    "[serve]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n[writeback]\nenabled = false\n";
 
 fn bench(hospital: &Hospital, schedule: &str) -> Bench {
     Bench::with(&hospital.url, &format!("{FREE}[pull]\nschedule = \"{schedule}\"\n"))
@@ -104,7 +105,10 @@ fn it_pulls_by_itself_and_stops_when_told() {
     service.stop();
     assert_eq!(hospital.asked("metadata"), 0);
     // Several were missed: one is caught up.
-    bench.database().execute("UPDATE meta SET value = '2020-06-01T00:00:00.000Z' WHERE key = 'schedule.last-run'", []).expect("sql");
+    bench
+        .database()
+        .execute("UPDATE meta SET value = '2020-06-01T00:00:00.000Z' WHERE key = 'schedule.last-run'", [])
+        .expect("sql");
     let service = Service::start(&bench);
     assert!(wait_for(|| hospital.asked("metadata") == 1), "a missed run is caught up");
     std::thread::sleep(Duration::from_millis(700));
@@ -138,7 +142,11 @@ fn two_runs_never_overlap() {
 #[test]
 fn a_stop_in_the_middle_of_a_pull_is_a_clean_one() {
     let hospital = Hospital::of(&["p-001", "p-009"]);
-    hospital.sandbox.faults().inject(1, |r| r.resource_type() == "Consent", Fault::DelayBefore(Duration::from_secs(600)));
+    hospital.sandbox.faults().inject(
+        1,
+        |r| r.resource_type() == "Consent",
+        Fault::DelayBefore(Duration::from_secs(600)),
+    );
     let bench = bench(&hospital, "0 0 3 1 1 *");
     let service = Service::start(&bench);
     assert!(wait_for(|| hospital.asked("Consent") >= 1));
@@ -155,6 +163,9 @@ fn a_schedule_that_is_none_or_never_comes_is_refused() {
         bench(&hospital, schedule).run(&["serve"]).code(10).says("pull.schedule");
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let more = format!("[serve]\nlisten = \"{}\"\nops_listen = \"127.0.0.1:0\"\n", taken.local_addr().expect("bound"));
+    let more = format!(
+        "[serve]\nlisten = \"{}\"\nops_listen = \"127.0.0.1:0\"\n",
+        taken.local_addr().expect("bound")
+    );
     Bench::with(&hospital.url, &more).run(&["serve"]).code(10).says("serve.listen");
 }

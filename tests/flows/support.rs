@@ -59,8 +59,7 @@ impl Hospital {
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener =
-            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let url = format!("http://{}/fhir", listener.local_addr().expect("bound"));
         runtime.spawn(sandbox::serve(listener, sandbox.clone(), std::future::pending()));
         Hospital { sandbox, url, _runtime: runtime }
@@ -227,7 +226,11 @@ pub fn finished(args: &[&str], output: Output) -> Ran {
 impl Ran {
     /// Expects an exit code.
     pub fn code(self, code: i32) -> Ran {
-        assert_eq!(self.code, code, "`{}`\nstdout: {:.2000}\nstderr: {:.4000}", self.what, self.out, self.err);
+        assert_eq!(
+            self.code, code,
+            "`{}`\nstdout: {:.2000}\nstderr: {:.4000}",
+            self.what, self.out, self.err
+        );
         self
     }
 
@@ -263,13 +266,15 @@ pub fn tiny_trial(to: &Path) {
     for entry in fs::read_dir(from).expect("the shipped trial") {
         let path = entry.expect("an entry").path();
         let text = fs::read_to_string(&path).expect("text");
-        let text = text.replace("total = 92", "total = 4").replace("block_sizes = [4, 6]", "block_sizes = [4]");
+        let text =
+            text.replace("total = 92", "total = 4").replace("block_sizes = [4, 6]", "block_sizes = [4]");
         fs::write(to.join(path.file_name().expect("a name")), text).expect("written");
     }
 }
 
 /// The clinical content of a screening, without the paths of gaps, which say where a page held an entry.
 pub fn clinical(v: &Value) -> Value {
-    let keys = ["subject", "asOf", "definition", "decision", "deciding", "criteria", "variables", "scores", "needs"];
+    let keys =
+        ["subject", "asOf", "definition", "decision", "deciding", "criteria", "variables", "scores", "needs"];
     Value::Object(keys.iter().map(|k| ((*k).to_owned(), v[*k].clone())).collect())
 }

@@ -33,7 +33,9 @@ fn what_is_written_is_written_once() {
     let bench = randomized(&hospital, "");
     let planned = bench.ok(&["writeback", "--dry-run"]);
     assert!(outcomes(&planned).iter().any(|o| o == "would create"));
-    assert!(hospital.research_subjects().is_empty() && hospital.sandbox.resources("ResearchStudy").is_empty());
+    assert!(
+        hospital.research_subjects().is_empty() && hospital.sandbox.resources("ResearchStudy").is_empty()
+    );
     bench.ok(&["writeback"]);
     let arm = |id: &str| bench.ok(&["randomize", id, "--by", "A"]).json()["arm"].clone();
     let subjects = hospital.research_subjects();
@@ -47,8 +49,14 @@ fn what_is_written_is_written_once() {
         let s = of(&subjects, id);
         assert_eq!(s["status"], "on-study");
         assert_eq!(s["assignedArm"], arm(id));
-        assert_eq!(s["study"]["reference"], format!("ResearchStudy/{}", studies[0]["id"].as_str().expect("an id")).as_str());
-        assert!(s["consent"]["reference"].as_str().is_some_and(|r| r.starts_with(&format!("Consent/{id}"))), "{s}");
+        assert_eq!(
+            s["study"]["reference"],
+            format!("ResearchStudy/{}", studies[0]["id"].as_str().expect("an id")).as_str()
+        );
+        assert!(
+            s["consent"]["reference"].as_str().is_some_and(|r| r.starts_with(&format!("Consent/{id}"))),
+            "{s}"
+        );
         let key = s["identifier"][0]["value"].as_str().expect("a value");
         assert!(!key.contains(id), "the key tells who it is");
     }
@@ -85,7 +93,11 @@ fn what_is_written_is_written_once() {
 
 fn ours(hospital: &Hospital) -> Vec<Value> {
     let mut all = hospital.sandbox.resources("Observation");
-    all.retain(|o| o["code"]["coding"].as_array().is_some_and(|c| c.iter().any(|c| c["system"] == "urn:trialbridge:score")));
+    all.retain(|o| {
+        o["code"]["coding"]
+            .as_array()
+            .is_some_and(|c| c.iter().any(|c| c["system"] == "urn:trialbridge:score"))
+    });
     all
 }
 
@@ -96,12 +108,24 @@ fn a_server_without_conditional_create_or_with_late_answers_ends_with_one() {
         ("ignores If-None-Exist", |f| f.ignore_if_none_exist(true)),
         ("refuses If-None-Exist", |f| f.refuse_if_none_exist(true)),
         ("stores and answers 500", |f| {
-            f.inject(3, |r| r.method == "POST" && r.path.ends_with("/ResearchSubject"), Fault::DoneButAnswer { status: 500 });
+            f.inject(
+                3,
+                |r| r.method == "POST" && r.path.ends_with("/ResearchSubject"),
+                Fault::DoneButAnswer { status: 500 },
+            );
         }),
         ("stores and answers 500 without If-None-Exist", |f| {
             f.ignore_if_none_exist(true);
-            f.inject(2, |r| r.method == "POST" && r.path.ends_with("/ResearchSubject"), Fault::DoneButAnswer { status: 500 });
-            f.inject(2, |r| r.method == "POST" && r.path.ends_with("/Observation"), Fault::DoneButAnswer { status: 502 });
+            f.inject(
+                2,
+                |r| r.method == "POST" && r.path.ends_with("/ResearchSubject"),
+                Fault::DoneButAnswer { status: 500 },
+            );
+            f.inject(
+                2,
+                |r| r.method == "POST" && r.path.ends_with("/Observation"),
+                Fault::DoneButAnswer { status: 502 },
+            );
         }),
         ("is away for the first tries", |f| f.answer_next(2, |r| r.method == "POST", 503, Some("1"))),
     ];
@@ -156,10 +180,14 @@ fn a_withheld_arm_reaches_nobody() {
         for kind in ["ResearchSubject", "Observation", "Provenance", "Patient", "Consent"] {
             for r in hospital.sandbox.resources(kind) {
                 let text = r.to_string().to_lowercase();
-                assert!(!text.contains("single infusion") && !text.contains("double infusion"), "{policy}: {r}");
+                assert!(
+                    !text.contains("single infusion") && !text.contains("double infusion"),
+                    "{policy}: {r}"
+                );
             }
         }
-        let codes: Vec<String> = subjects.iter().filter_map(|s| s["assignedArm"].as_str()).map(str::to_owned).collect();
+        let codes: Vec<String> =
+            subjects.iter().filter_map(|s| s["assignedArm"].as_str()).map(str::to_owned).collect();
         for code in codes {
             assert!(!["single", "double"].iter().any(|w| code.to_lowercase().contains(w)), "{code}");
         }
@@ -172,7 +200,8 @@ fn states_are_kept_and_a_withdrawn_consent_ends_the_participation() {
     let bench = Bench::ready(&hospital, "[writeback]\nscreening = true\n");
     bench.ok(&["randomize", "p-003", "--by", "A"]);
     bench.ok(&["writeback"]);
-    let state = |id: &str| of(&hospital.research_subjects(), id)["status"].as_str().expect("a status").to_owned();
+    let state =
+        |id: &str| of(&hospital.research_subjects(), id)["status"].as_str().expect("a status").to_owned();
     assert_eq!(state("p-003"), "on-study");
     assert_eq!(state("p-007"), "screening");
     assert_eq!(state("p-009"), "ineligible");
@@ -191,7 +220,10 @@ fn states_are_kept_and_a_withdrawn_consent_ends_the_participation() {
     assert_eq!(of(&subjects, "p-007")["id"], id, "the same resource all the way");
     assert_eq!(subjects.len(), 4);
     // The allocation stays what it was.
-    assert_eq!(of(&subjects, "p-007")["assignedArm"], bench.ok(&["randomize", "p-007", "--by", "A"]).json()["arm"]);
+    assert_eq!(
+        of(&subjects, "p-007")["assignedArm"],
+        bench.ok(&["randomize", "p-007", "--by", "A"]).json()["arm"]
+    );
     let mut off = bench.fork();
     off.reconfigure("[writeback]\nenabled = false\n");
     off.run(&["writeback"]).code(10).says("switched off");
