@@ -338,8 +338,11 @@ fn the_core_reads_no_clock_no_chance_and_no_file() {
         "println",
         "eprintln",
     ];
-    let pure: BTreeSet<String> =
-        drawing().into_iter().filter(|(layer, _)| PURE.contains(&layer.as_str())).flat_map(|(_, m)| m).collect();
+    let pure: BTreeSet<String> = drawing()
+        .into_iter()
+        .filter(|(layer, _)| PURE.contains(&layer.as_str()))
+        .flat_map(|(_, m)| m)
+        .collect();
     let mut findings = Vec::new();
     let mut looked_at = 0;
     for source in sources().iter().filter(|s| !s.is_test) {
@@ -348,12 +351,11 @@ fn the_core_reads_no_clock_no_chance_and_no_file() {
         }
         looked_at += 1;
         let tokens = tokens(&source.code);
-        let mut found: BTreeSet<String> = tokens
-            .iter()
-            .filter(|t| NAMES.contains(t))
-            .map(|t| (*t).to_owned())
-            .collect();
-        found.extend(after(&tokens, "std").into_iter().filter(|m| WORLD.contains(m)).map(|m| format!("std::{m}")));
+        let mut found: BTreeSet<String> =
+            tokens.iter().filter(|t| NAMES.contains(t)).map(|t| (*t).to_owned()).collect();
+        found.extend(
+            after(&tokens, "std").into_iter().filter(|m| WORLD.contains(m)).map(|m| format!("std::{m}")),
+        );
         for call in tokens.windows(3) {
             if call[1] == "::" && call[2] == "now" {
                 found.insert(format!("{}::now", call[0]));
@@ -426,7 +428,8 @@ fn every_relative_link_leads_somewhere() {
         let page = read(&path);
         let text = prose(&page);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") || target.starts_with("mailto:") || target.contains(char::is_whitespace) {
+            if target.contains("://") || target.starts_with("mailto:") || target.contains(char::is_whitespace)
+            {
                 continue;
             }
             links += 1;
