@@ -92,7 +92,9 @@ pub async fn once(
         "auto" => None,
         text => Some(
             DateTime::parse_from_rfc3339(text)
-                .map_err(|_| Failure::new(exit::USAGE, "--since is neither `auto` nor an instant with a time zone", ""))?
+                .map_err(|_| {
+                    Failure::new(exit::USAGE, "--since is neither `auto` nor an instant with a time zone", "")
+                })?
                 .with_timezone(&Utc),
         ),
     };
@@ -111,9 +113,9 @@ pub async fn once(
     let mut done = Progressed::default();
     if !arguments.dry_run {
         let pipeline = shell.pipeline(store);
-        done = tokio::task::spawn_blocking(move || pipeline.run(now(), today()))
-            .await
-            .map_err(|_| Failure::problem("the pipeline stopped on an internal fault; nothing was lost, run again"))??;
+        done = tokio::task::spawn_blocking(move || pipeline.run(now(), today())).await.map_err(|_| {
+            Failure::problem("the pipeline stopped on an internal fault; nothing was lost, run again")
+        })??;
         store.append_audit(NewAudit {
             at: crate::pipeline::stamp(now()),
             actor: "trialbridge".into(),
@@ -220,16 +222,22 @@ fn print(global: &Global, out: &mut Out, report: &Report) -> Result<(), Failure>
     if report.quarantined > 0 {
         out.line(&format!("quarantine   {}  -> trialbridge quarantine list", report.quarantined))?;
     }
-    out.line(&format!("judged       {} subjects, {} decisions changed", report.judged, report.decisions.len()))?;
+    out.line(&format!(
+        "judged       {} subjects, {} decisions changed",
+        report.judged,
+        report.decisions.len()
+    ))?;
     for c in report.decisions.iter().take(20) {
         out.line(&format!("  {}  {} -> {}", c.subject, c.before.as_deref().unwrap_or("new"), c.after))?;
     }
     if report.decisions.len() > 20 {
         out.line(&format!("  ... and {} more: trialbridge subjects", report.decisions.len() - 20))?;
     }
-    for (word, lines) in
-        [("warning", &report.warnings), ("incomplete", &report.incomplete), ("not offered", &report.unsupported)]
-    {
+    for (word, lines) in [
+        ("warning", &report.warnings),
+        ("incomplete", &report.incomplete),
+        ("not offered", &report.unsupported),
+    ] {
         for line in lines {
             out.line(&format!("{word:<12} {line}"))?;
         }
