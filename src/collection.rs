@@ -8,8 +8,9 @@ use crate::eligibility::{Lookup, Screening, screen};
 use crate::fact::{Fact, Gap, Reason, Shared};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
-use crate::fhir::reference::type_and_id;
+use crate::fhir::reference::{is_id, type_and_id};
 use crate::fhir::release::is_resource_type;
+use crate::fhir::resource::{Head, Meta};
 use crate::fhir::text::Text;
 use crate::mapping::{self, Mapped};
 use crate::normalize::precedence::{Standing, Version, standing};
@@ -17,6 +18,7 @@ use crate::normalize::{Body, Record, fhir};
 use crate::protocol::Trial;
 use chrono::NaiveDate;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -27,8 +29,18 @@ struct Held {
     last_updated: Option<Box<str>>,
     subject: Option<Box<str>>,
     deleted: bool,
+    /// Tells apart what could not be mapped; two that were mapped are the same if they say the same.
     content: u64,
     mapped: Mapped,
+}
+
+impl Held {
+    fn says_the_same(&self, other: &Held) -> bool {
+        self.deleted == other.deleted
+            && self.subject == other.subject
+            && self.content == other.content
+            && self.mapped == other.mapped
+    }
 }
 
 /// Something that belongs to no subject that could be found.
@@ -77,30 +89,43 @@ impl<'t> Collection<'t> {
             return Err(JsonError::TooDeep);
         }
         let resource_type = match fhir::resource_type(text) {
-            Some(resource_type) => resource_type.to_owned(),
-            None => {
-                let head: crate::fhir::resource::Head<'_> = json::read_shallow(text)?;
-                match head.resource_type {
-                    Some(t) => t.to_string(),
-                    None => return Err(JsonError::Structure { path: "resourceType".into() }),
-                }
-            }
+            Some(resource_type) => Cow::from(resource_type),
+            None => match json::read_shallow::<Head<'_>>(text)?.resource_type {
+                Some(resource_type) => resource_type.0,
+                None => return Err(JsonError::Structure { path: "resourceType".into() }),
+            },
         };
-        if resource_type != "Bundle" {
-            self.resource(text, None, &Surroundings::default(), place, "");
-            return Ok(());
+        if resource_type == "Bundle" {
+            return self.bundle(text, place, "");
         }
+        // A document that is no JSON at all says nothing; what is broken otherwise is somebody's gap.
+        match self.resource(text, None, &Surroundings::default(), place, "") {
+            Err(error @ JsonError::Syntax { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in each entry; one that cannot be used leaves the others alone.
+    fn bundle(&mut self, text: &str, place: &str, above: &str) -> Result<(), JsonError> {
         let pieces = bundle::split(text)?;
-        let surroundings = surroundings(&pieces);
+        let around = surroundings(&pieces);
         for piece in pieces {
+            let path = if above.is_empty() { piece.path } else { format!("{above}.resource.{}", piece.path) };
             match piece.content {
+                Ok(Content::Resource(text)) if type_of(text).as_deref() == Some("Bundle") => {
+                    // The answer to a batch of searches holds Bundles.
+                    if let Err(error) = self.bundle(text, place, &path) {
+                        self.unusable(None, &around, place, &path, reason(&error), &path_of(&error));
+                    }
+                }
                 Ok(Content::Resource(text)) => {
-                    self.resource(text, piece.full_url.as_deref(), &surroundings, place, &piece.path);
+                    // What went wrong is held as a gap.
+                    let _ = self.resource(text, piece.full_url.as_deref(), &around, place, &path);
                 }
                 Ok(Content::Deletion(url)) => self.deletion(&url),
                 Ok(Content::Nothing) => {}
                 Err(error) => {
-                    self.unusable(None, &surroundings, place, &piece.path, reason(&error), &path_of(&error));
+                    self.unusable(None, &around, place, &path, reason(&error), &path_of(&error));
                 }
             }
         }
@@ -114,65 +139,76 @@ impl<'t> Collection<'t> {
         around: &Surroundings,
         place: &str,
         entry: &str,
-    ) {
+    ) -> Result<(), JsonError> {
         self.resources += 1;
-        let mut hasher = DefaultHasher::new();
-        text.trim().hash(&mut hasher);
-        let content = hasher.finish();
-        let record = match fhir::record(text) {
+        let mut record = match fhir::record(text) {
             Ok(record) => record,
             Err(error) => {
-                let loose = json::read::<Loose<'_>>(text).ok();
-                self.unusable(loose, around, place, entry, reason(&error), &path_of(&error));
-                return;
+                let is_syntax = matches!(error, JsonError::Syntax { .. });
+                if !(is_syntax && entry.is_empty()) {
+                    let loose = json::read::<Loose<'_>>(text).ok();
+                    self.unusable(loose, around, place, entry, reason(&error), &path_of(&error));
+                }
+                return Err(error);
             }
         };
+        let head = &record.head;
         if matches!(record.body, Body::Other) {
-            if !is_resource_type(&record.head.resource_type) {
+            if !is_resource_type(&head.resource_type) {
                 let loose = json::read::<Loose<'_>>(text).ok();
                 self.unusable(loose, around, place, entry, Reason::UnknownType, "resourceType");
             }
             // A newer version may have become uninteresting: it is held without facts, below.
-            if !MAPPED_TYPES.contains(&&*record.head.resource_type) {
-                return;
+            if !MAPPED_TYPES.contains(&&*head.resource_type) {
+                return Ok(());
             }
         }
-        let mut record = record;
+        if !head.id.is_empty() && !is_id(&head.id) {
+            // An id is printed everywhere: one that is none could hold anything.
+            let mut loose = json::read::<Loose<'_>>(text).unwrap_or_default();
+            loose.id = None;
+            self.unusable(Some(loose), around, place, entry, Reason::Structure, "id");
+            return Ok(());
+        }
         if record.head.id.is_empty() {
             // A resource without an id is known by its place in the Bundle, or by its content.
             record.head.id = match full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {
                 Some(uuid) => uuid.into(),
-                None => format!("{content:016x}").into(),
+                None => format!("{:016x}", content(text)).into(),
             };
             if record.head.resource_type.as_ref() == "Patient" {
                 record.subject = Some(Text(format!("Patient/{}", record.head.id).into()));
             }
         }
         let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
-        let belongs = subject.is_some();
+        let belongs = subject.is_some() || !needs_subject(&record.body);
         let mut mapped = mapping::apply(&with_resolved(&mut record, around), self.trial);
-        if !belongs && needs_subject(&record.body) {
-            if !mapped.is_empty() {
-                let loose = Loose {
-                    resource_type: Some(Text(record.head.resource_type.to_string().into())),
-                    id: Some(Text(record.head.id.to_string().into())),
-                    ..Loose::default()
-                };
-                let path = format!("{}.subject", record.head.resource_type);
-                self.unusable(Some(loose), around, place, entry, Reason::SubjectMissing, &path);
-            }
-            return;
+        if !belongs && !mapped.is_empty() {
+            let loose = Loose {
+                resource_type: Some(Text(record.head.resource_type.to_string().into())),
+                id: Some(Text(record.head.id.to_string().into())),
+                meta: Some(Meta {
+                    version_id: record.head.version.as_deref().map(|v| Text(v.to_owned().into())),
+                    last_updated: record.head.last_updated.as_deref().map(|v| Text(v.to_owned().into())),
+                }),
+                ..Loose::default()
+            };
+            let path = format!("{}.subject", record.head.resource_type);
+            self.unusable(Some(loose), around, place, entry, Reason::SubjectMissing, &path);
+            return Ok(());
         }
         mapped.facts.shrink_to_fit();
+        // Also without facts, and without a subject: it may take back what an older version said.
         let held = Held {
             version: record.head.version.clone(),
             last_updated: record.head.last_updated.clone(),
             subject: subject.map(Box::from),
             deleted: false,
-            content,
+            content: 0,
             mapped,
         };
         self.hold(record.head.reference().into(), held);
+        Ok(())
     }
 
     fn deletion(&mut self, url: &str) {
@@ -192,10 +228,7 @@ impl<'t> Collection<'t> {
     fn hold(&mut self, reference: Box<str>, held: Held) {
         let versions = self.held.entry(reference).or_default();
         let known = versions.iter().any(|v| {
-            v.content == held.content
-                && v.version == held.version
-                && v.last_updated == held.last_updated
-                && v.deleted == held.deleted
+            v.version == held.version && v.last_updated == held.last_updated && v.says_the_same(&held)
         });
         if !known {
             versions.push(held);
@@ -214,9 +247,11 @@ impl<'t> Collection<'t> {
         path: &str,
     ) {
         let loose = loose.unwrap_or_default();
+        let meta = loose.meta.unwrap_or_default();
         let named = loose.subject.or(loose.patient).and_then(|r| r.reference);
         let resource_type = loose.resource_type.as_deref().unwrap_or("");
-        let own = (resource_type == "Patient").then(|| loose.id.as_deref().map(|id| format!("Patient/{id}")));
+        let id = loose.id.as_deref().filter(|id| is_id(id));
+        let own = (resource_type == "Patient").then(|| id.map(|id| format!("Patient/{id}")));
         let subject = own
             .flatten()
             .or_else(|| named.as_deref().and_then(|s| around.resolve(s)))
@@ -231,7 +266,7 @@ impl<'t> Collection<'t> {
             self.orphans.push(Orphan { place, reason, path: full_path });
             return;
         };
-        let reference = match (&loose.id, resource_type) {
+        let reference = match (id, resource_type) {
             (Some(id), t) if !t.is_empty() => format!("{t}/{id}"),
             _ => entry.to_owned(),
         };
@@ -245,16 +280,22 @@ impl<'t> Collection<'t> {
         let mut hasher = DefaultHasher::new();
         gap.path.hash(&mut hasher);
         gap.reason.hash(&mut hasher);
+        let identified = id.is_some() && !resource_type.is_empty() && is_resource_type(resource_type);
         let held = Held {
-            version: None,
-            last_updated: None,
+            version: meta.version_id.as_deref().map(Box::from),
+            last_updated: meta.last_updated.as_deref().map(Box::from),
             subject: Some(subject.into()),
             deleted: false,
             content: hasher.finish(),
             mapped: Mapped { facts: Vec::new(), gaps: vec![gap] },
         };
-        // Held beside readable versions of the same resource, not in their place.
-        self.hold(format!("unusable:{reference}:{:016x}", held.content).into(), held);
+        // As a version of the resource where it says which one: what an older version said may be
+        // corrected here, and is not used any more. Otherwise by itself.
+        let key = match identified {
+            true => reference,
+            false => format!("unusable:{reference}:{:016x}", held.content),
+        };
+        self.hold(key.into(), held);
     }
 
     /// Attestations that came from elsewhere than the files.
@@ -391,15 +432,48 @@ pub(crate) fn path_of(error: &JsonError) -> String {
     }
 }
 
+fn name(held: &Held) -> String {
+    format!("{:016x} {:?}", held.content, held.mapped)
+}
+
+/// What tells a resource without an id from others: its text without the blanks between the tokens.
+fn content(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' if !in_string => continue,
+            b'"' if !escaped => in_string = !in_string,
+            _ => {}
+        }
+        escaped = in_string && byte == b'\\' && !escaped;
+        hasher.write_u8(byte);
+    }
+    hasher.finish()
+}
+
+/// The type of a resource, wherever it stands in it.
+fn type_of(text: &str) -> Option<Cow<'_, str>> {
+    match fhir::resource_type(text) {
+        Some(resource_type) => Some(resource_type.into()),
+        None => json::read_shallow::<Head<'_>>(text).ok()?.resource_type.map(|t| t.0),
+    }
+}
+
 fn stands(versions: &[Held]) -> Standing {
     let comparable: Vec<Version> = versions
         .iter()
-        .map(|v| Version {
+        .enumerate()
+        .map(|(at, v)| Version {
             version_id: v.version.as_deref().map(str::to_owned),
             last_updated: v.last_updated.as_deref().map(str::to_owned),
             subject: v.subject.as_deref().map(str::to_owned),
             deleted: v.deleted,
-            sha256: format!("{:016x}", v.content),
+            // The content by name: the same for all that say the same, in whatever order they came.
+            sha256: match versions.iter().position(|other| other.says_the_same(v)) {
+                Some(first) if first < at => name(&versions[first]),
+                _ => name(v),
+            },
         })
         .collect();
     standing(&comparable).expect("there is at least one version")
@@ -417,6 +491,8 @@ pub(crate) struct Loose<'a> {
     pub(crate) subject: Option<crate::fhir::resource::Reference<'a>>,
     #[serde(borrow)]
     pub(crate) patient: Option<crate::fhir::resource::Reference<'a>>,
+    #[serde(borrow)]
+    pub(crate) meta: Option<Meta<'a>>,
 }
 
 impl Surroundings {
@@ -438,12 +514,12 @@ pub(crate) fn surroundings(pieces: &[bundle::Piece<'_>]) -> Surroundings {
     let mut patients = Vec::new();
     for piece in pieces {
         let Ok(Content::Resource(text)) = &piece.content else { continue };
-        let is_patient = fhir::resource_type(text) == Some("Patient");
+        let is_patient = type_of(text).as_deref() == Some("Patient");
         let urn = piece.full_url.as_deref().and_then(|u| u.strip_prefix("urn:uuid:"));
         if !is_patient && urn.is_none() {
             continue;
         }
-        let Ok(head) = json::read_shallow::<crate::fhir::resource::Head<'_>>(text) else { continue };
+        let Ok(head) = json::read_shallow::<Head<'_>>(text) else { continue };
         let (Some(resource_type), id) = (head.resource_type, head.id) else { continue };
         let reference = match (id, urn) {
             (Some(id), _) => format!("{resource_type}/{id}"),

@@ -88,12 +88,18 @@ pub struct Measurement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub variable: Index,
-    /// Index into the variable's answers.
+    /// Index into the variable's answers; [`Answer::UNREADABLE`] for a result that is none of them.
     pub answer: Index,
     pub received: Received,
     pub effective: When,
     pub rank: u16,
     pub source: Source,
+}
+
+impl Answer {
+    /// There is a result, and it is none of the answers (`indeterminate`): what an older result says is
+    /// no longer the last word.
+    pub const UNREADABLE: Index = Index::MAX;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,6 +171,9 @@ pub struct Finding {
     pub has_route: bool,
     /// No coding could be read: it may be anything.
     pub unreadable: bool,
+    /// Its codes say of every value set whether they belong to it. A SNOMED CT or RxNorm code that no
+    /// value set lists may stand below one that is listed.
+    pub classified: bool,
     /// A Medication to look the drug up in.
     pub medication: Option<Box<str>>,
     pub certainty: Certainty,
@@ -191,7 +200,11 @@ pub struct ConsentFact {
     pub state: ConsentState,
     /// `Some(true)`: names this trial; `Some(false)`: names another study; `None`: names none.
     pub this_trial: Option<bool>,
+    /// Reference of the study that it names, to be looked up.
+    pub study: Option<Box<str>>,
     pub when: Option<When>,
+    /// From when it is valid, where that is said.
+    pub starts: Option<When>,
     pub expires: Option<When>,
     pub source: Source,
 }
@@ -205,6 +218,8 @@ pub struct Participation {
     pub ours: bool,
     /// Only considered or refused: takes part in nothing.
     pub screening_only: bool,
+    /// The state itself says that it goes on.
+    pub ongoing: bool,
     pub when: Option<When>,
     pub source: Source,
 }
@@ -221,7 +236,7 @@ pub struct Attestation {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shared {
-    Drug { sets: Box<[Index]>, hints: Box<[Index]>, unreadable: bool, code: Box<str> },
+    Drug { sets: Box<[Index]>, hints: Box<[Index]>, unreadable: bool, classified: bool, code: Box<str> },
     Study { ours: bool },
 }
 

@@ -53,6 +53,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
         }
     }
+    findings.sort_by(Finding::order);
     let count = |s: Severity| findings.iter().filter(|f| f.severity == s).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let mut out = Out::new();
@@ -92,8 +93,9 @@ fn definition(
     let site = match trial::site(config)? {
         Ok(site) => site,
         Err(errors) => {
+            // The definition is still checked, as for a site that sends standard codes.
             findings.extend(errors);
-            return Ok(None);
+            Default::default()
         }
     };
     let definition: Definition = match trial::definition(config)? {

@@ -3,17 +3,21 @@
 
 use super::output::Out;
 use super::{Failure, Global, Outcome, exit, trial};
-use crate::clinical::interval::Interval;
+use crate::clinical::interval::{Bound, Interval};
 use crate::clinical::number;
+use crate::fhir::json::{self, JsonError};
 use crate::protocol::Trial;
 use crate::protocol::variable::{Measured, UnitRefusal};
 use crate::score::{self, Inputs, Scores};
+use crate::source::files::{MAX_LINE, bounded_line};
 use clap::Args;
 use rust_decimal::Decimal;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -38,9 +42,6 @@ struct ScoreGap {
     path: String,
 }
 
-/// Longest line that is read.
-const MAX_LINE: u64 = 4 << 20;
-
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let trial = trial::load(&global.config()?)?;
     let (reader, name): (Box<dyn Read>, String) = match &arguments.file {
@@ -58,14 +59,17 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     loop {
         buffer.clear();
         number += 1;
-        let read = (&mut reader)
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut buffer)
+        let read = bounded_line(&mut reader, &mut buffer, MAX_LINE)
             .map_err(|e| Failure::problem(format!("{name}:{number}: {e}")))?;
         if read == 0 {
             break;
         }
         if buffer.trim_ascii().is_empty() {
+            continue;
+        }
+        if buffer.len() > MAX_LINE {
+            bad += 1;
+            eprintln!("error: {name}:{number}: the line is longer than {} MiB", MAX_LINE >> 20);
             continue;
         }
         match line(&buffer, &trial) {
@@ -81,16 +85,51 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 }
 
 fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
-    let text = crate::fhir::json::text(bytes).map_err(|e| e.to_string())?;
-    let value: Value =
-        serde_json::from_str(text).map_err(|e| format!("not JSON at column {}", e.column()))?;
-    let Value::Object(mut object) = value else { return Err("not a JSON object".into()) };
-    let id = object.remove("id").unwrap_or(Value::Null);
-    let Some(Value::Object(variables)) = object.remove("variables") else {
+    let text = json::text(bytes).map_err(|e| e.to_string())?;
+    let parsed: Given = json::read(text).map_err(|e| match e {
+        JsonError::Syntax { column, .. } => format!("not JSON at column {column}"),
+        JsonError::Structure { path } if path.is_empty() => "not a JSON object".into(),
+        other => other.to_string(),
+    })?;
+    let Some(Variables(variables)) = parsed.variables else {
         return Err("there is no object `variables`".into());
     };
     let (inputs, gaps) = inputs(&variables, trial);
-    Ok(Line { id, scores: score::all(&inputs, &trial.score_options), gaps })
+    let scores = score::all(&inputs, &trial.score_options);
+    Ok(Line { id: parsed.id.unwrap_or(Value::Null), scores, gaps })
+}
+
+/// A line as it comes in. What else stands on it is left alone.
+#[derive(Deserialize)]
+struct Given {
+    id: Option<Value>,
+    variables: Option<Variables>,
+}
+
+/// Names with values, each name once: of two values nobody could say which is meant.
+struct Variables(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Variables;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of named variables")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Variables, A::Error> {
+                let mut all: Vec<(String, Value)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if all.iter().any(|(other, _)| *other == name) {
+                        return Err(A::Error::custom("duplicate field"));
+                    }
+                    all.push((name, value));
+                }
+                Ok(Variables(all))
+            }
+        }
+        from.deserialize_map(Names)
+    }
 }
 
 /// Units of the variables that only this command takes.
@@ -100,7 +139,7 @@ const EXTRA: [(&str, &str, &[&str]); 3] = [
     ("ast_uln", "U/L", &["U/L", "IU/L"]),
 ];
 
-fn inputs(variables: &Map<String, Value>, trial: &Trial) -> (Inputs, Vec<ScoreGap>) {
+fn inputs(variables: &[(String, Value)], trial: &Trial) -> (Inputs, Vec<ScoreGap>) {
     let mut inputs = Inputs::default();
     let mut gaps = Vec::new();
     for (name, value) in variables {
@@ -206,6 +245,10 @@ fn split(text: &str) -> Result<(Interval, &str), &'static str> {
         None => exact,
         Some(range) => range(exact.exact().ok_or("value-invalid")?),
     };
+    // Nothing measured lies below zero.
+    if matches!(interval.high, Bound::Excluding(x) if x <= Decimal::ZERO) {
+        return Err("implausible");
+    }
     Ok((interval, unit))
 }
 

@@ -185,9 +185,13 @@ fn attestations(
         .from_path(path)
         .map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?;
     let mut problems = Vec::new();
-    for line in reader.deserialize::<Line>() {
-        let (number, parsed) = match line {
-            Ok(line) => (0, Ok(line)),
+    let headers = reader.headers().map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?.clone();
+    for record in reader.records() {
+        let (number, parsed) = match record {
+            Ok(record) => {
+                let number = record.position().map_or(0, csv::Position::line);
+                (number, record.deserialize::<Line>(Some(&headers)).map_err(|_| "not a line of this table"))
+            }
             Err(error) => (error.position().map_or(0, csv::Position::line), Err("not a line of this table")),
         };
         let attested = parsed.and_then(|l| {

@@ -46,7 +46,9 @@ pub fn load(config: &Config) -> Result<Trial, Failure> {
 }
 
 fn first(findings: Vec<Finding>) -> Failure {
-    let text = match findings.first() {
+    // The open choices of a definition stand among the findings as well.
+    let worst = findings.iter().min_by_key(|f| f.severity);
+    let text = match worst {
         Some(finding) => format!("the trial definition cannot be used: {finding}"),
         None => "the trial definition cannot be used".to_owned(),
     };

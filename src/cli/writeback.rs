@@ -8,6 +8,7 @@ use crate::client::server::ServerError;
 use crate::fhir::release::Release;
 use crate::pipeline::{detail, stamp};
 use crate::protocol::document::hex;
+use crate::score;
 use crate::sink::element::Identifier;
 use crate::sink::reconcile::{Capability, KnownIds, reconcile};
 use crate::sink::report::{Outcome as Fate, ReconcileReport};
@@ -333,52 +334,20 @@ fn withdrawn(json: &str, shell: &Shell) -> bool {
     })
 }
 
-/// Which variables a score is computed from, for `derivedFrom`.
-fn inputs_of(score: &str) -> &'static [&'static str] {
-    match score {
-        "meld_original" => &["bilirubin_total", "inr", "creatinine", "etiology"],
-        "meld_unos" => &["bilirubin_total", "inr", "creatinine"],
-        "meld_na" | "meld_na_kim2008" => &["bilirubin_total", "inr", "creatinine", "sodium"],
-        "meld3" => &["bilirubin_total", "inr", "creatinine", "sodium", "albumin"],
-        "child_pugh" => &["bilirubin_total", "albumin", "inr", "pt", "ascites", "encephalopathy"],
-        "albi" => &["bilirubin_total", "albumin"],
-        "fib4" => &["ast", "alt", "platelets"],
-        "apri" => &["ast", "platelets"],
-        "ukeld" => &["bilirubin_total", "inr", "creatinine", "sodium"],
-        _ => &[],
-    }
-}
-
-fn title(score: &str) -> &'static str {
-    match score {
-        "meld_original" => "MELD, original",
-        "meld_unos" => "MELD, UNOS",
-        "meld_na" => "MELD-Na, OPTN 2016",
-        "meld_na_kim2008" => "MELD-Na, Kim 2008",
-        "meld3" => "MELD 3.0",
-        "child_pugh" => "Child-Pugh",
-        "albi" => "ALBI",
-        "fib4" => "FIB-4",
-        "apri" => "APRI",
-        "ukeld" => "UKELD",
-        _ => "score",
-    }
-}
-
 fn scores(json: &Value, decision: &Decision) -> Vec<ScoreWanted> {
     let decimal = |v: &Value| v.to_string().parse::<Decimal>().ok();
     let mut all = Vec::new();
-    for (name, score) in json["scores"].as_object().into_iter().flatten() {
-        let value = match score["status"].as_str() {
-            Some("known") => match decimal(&score["value"]) {
+    for (name, found) in json["scores"].as_object().into_iter().flatten() {
+        let value = match found["status"].as_str() {
+            Some("known") => match decimal(&found["value"]) {
                 Some(value) => ScoreValue::Known(value),
                 None => continue,
             },
-            Some("range") => ScoreValue::Range { low: decimal(&score["low"]), high: decimal(&score["high"]) },
+            Some("range") => ScoreValue::Range { low: decimal(&found["low"]), high: decimal(&found["high"]) },
             _ => continue,
         };
         let (mut inputs, mut effective) = (Vec::new(), String::new());
-        for variable in inputs_of(name) {
+        for variable in score::variables_of(name) {
             let v = &json["variables"][variable];
             let Some(source) = v["source"].as_str().filter(|s| s.starts_with("Observation/")) else {
                 continue;
@@ -401,13 +370,13 @@ fn scores(json: &Value, decision: &Decision) -> Vec<ScoreWanted> {
         inputs.dedup();
         let digest = Sha256::digest(format!("{name}\n{}\n{}", inputs.join("\n"), decision.definition));
         let class = [("class", "class"), ("grade", "grade")].iter().find_map(|(key, kind)| {
-            let v = score.get(*key)?;
+            let v = found.get(*key)?;
             let value = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
             Some(ScoreClass { kind: (*kind).to_owned(), value })
         });
         all.push(ScoreWanted {
             name: name.clone(),
-            title: title(name).to_owned(),
+            title: score::title(name).to_owned(),
             value,
             class,
             effective,

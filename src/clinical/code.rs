@@ -9,6 +9,10 @@ pub const ATC: &str = "http://www.whocc.no/atc";
 pub const RXNORM: &str = "http://www.nlm.nih.gov/research/umls/rxnorm";
 pub const UCUM: &str = "http://unitsofmeasure.org";
 
+pub const CPT: &str = "http://www.ama-assn.org/go/cpt";
+pub const ICD10_PCS: &str = "http://www.cms.gov/Medicare/Coding/ICD10";
+pub const ICD9_CM: &str = "http://hl7.org/fhir/sid/icd-9-cm";
+
 /// The same systems under their registered OIDs and common spellings (HL7 terminology registry).
 const SAME: &[(&str, &str)] = &[
     ("urn:oid:2.16.840.1.113883.6.1", LOINC),
@@ -41,6 +45,13 @@ pub fn matching(system: &str) -> Matching {
         ICD10 | ICD10_CM | ATC => Matching::Hierarchical,
         _ => Matching::Exact,
     }
+}
+
+/// Does a code of this system that no value set lists surely mean none of them? In a classification,
+/// and where every code of a thing can be listed, it does. A SNOMED CT or RxNorm code may stand below
+/// a listed one, and only the terminology, which is not here, could tell.
+pub fn is_classification(system: &str) -> bool {
+    matches!(system, ICD10 | ICD10_CM | ATC | CPT | ICD10_PCS | ICD9_CM)
 }
 
 /// The form in which a hierarchical code is compared: upper case, no dot, and nothing from the

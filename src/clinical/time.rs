@@ -16,6 +16,13 @@ pub struct When {
     /// Seconds since 1970 UTC. A date without a time zone may have begun anywhere on earth.
     pub earliest: i64,
     pub latest: i64,
+    /// By this day it has surely begun.
+    pub begun: NaiveDate,
+    /// Before this day it has surely not ended. With an open end: the first day of the start, since
+    /// nothing later is known of it.
+    pub ended: NaiveDate,
+    /// Is its place on the time line known, and not only its days?
+    pub timed: bool,
 }
 
 /// Why a text is not a FHIR date.
@@ -83,13 +90,21 @@ impl When {
             return Err(DateError::Malformed);
         }
         let earliest = date.and_time(time).and_utc().timestamp() - offset;
-        Ok(When { text: text.into(), first: date, last: date, earliest, latest: earliest + resolution })
+        let latest = earliest + resolution;
+        let text = text.into();
+        Ok(When { text, first: date, last: date, earliest, latest, begun: date, ended: date, timed: true })
     }
 
-    /// A Period: from the start of `start` to the end of `end`; an open end is open for ever.
+    /// A Period: from the start of `start` to the end of `end`; an open end is open for ever. One that
+    /// ends before it begins is none.
     pub fn period(start: Option<&str>, end: Option<&str>) -> Result<When, DateError> {
         let start = start.map(When::parse).transpose()?;
         let end = end.map(When::parse).transpose()?;
+        if let (Some(start), Some(end)) = (&start, &end)
+            && start.is_after(end)
+        {
+            return Err(DateError::Malformed);
+        }
         let text =
             format!("{}/{}", start.as_ref().map_or("", |w| &*w.text), end.as_ref().map_or("", |w| &*w.text));
         Ok(When {
@@ -98,6 +113,9 @@ impl When {
             last: end.as_ref().map_or(NaiveDate::MAX, |w| w.last),
             earliest: start.as_ref().map_or(i64::MIN, |w| w.earliest),
             latest: end.as_ref().map_or(i64::MAX, |w| w.latest),
+            begun: start.as_ref().or(end.as_ref()).map_or(NaiveDate::MAX, |w| w.last),
+            ended: end.as_ref().or(start.as_ref()).map_or(NaiveDate::MIN, |w| w.first),
+            timed: start.is_some_and(|w| w.timed) && end.is_some_and(|w| w.timed),
         })
     }
 
@@ -116,6 +134,29 @@ impl When {
         } else {
             None
         }
+    }
+
+    /// Did it surely reach into `[from, to]` (`Some(true)`), surely not (`Some(false)`), or maybe? A
+    /// point in time reaches into what it lies in; an open end may have been any day.
+    pub fn reaches(&self, from: NaiveDate, to: NaiveDate) -> Option<bool> {
+        if self.first > to || self.last < from {
+            Some(false)
+        } else if self.begun <= to && self.ended >= from {
+            Some(true)
+        } else {
+            None
+        }
+    }
+
+    /// Is it surely later than `other`? Two instants are compared on the time line; where one of the
+    /// two has no time zone, the calendar days as written decide, for one hospital writes both.
+    pub fn is_after(&self, other: &When) -> bool {
+        if self.timed && other.timed { self.earliest > other.latest } else { self.first > other.last }
+    }
+
+    /// Is its end not known?
+    pub fn is_open(&self) -> bool {
+        self.latest == i64::MAX
     }
 
     /// Is one single day meant?
@@ -152,7 +193,16 @@ pub fn instant_seconds(text: &str) -> Option<i64> {
 fn span(text: &str, first: NaiveDate, last: NaiveDate) -> Result<When, DateError> {
     let start = first.and_time(NaiveTime::MIN).and_utc().timestamp();
     let end = last.and_time(NaiveTime::MIN).and_utc().timestamp() + 24 * HOUR - 1;
-    Ok(When { text: text.into(), first, last, earliest: start - EAST, latest: end + WEST })
+    Ok(When {
+        text: text.into(),
+        first,
+        last,
+        earliest: start - EAST,
+        latest: end + WEST,
+        begun: last,
+        ended: first,
+        timed: false,
+    })
 }
 
 fn day(year: u32, month: u32, day: u32) -> Result<NaiveDate, DateError> {
@@ -241,6 +291,47 @@ mod tests {
         }
         let unborn = When::parse("2027-01-01").expect("a date");
         assert_eq!(completed_years(&unborn, date("2026-11-22")), None);
+    }
+
+    #[test]
+    fn periods_that_reach_into_a_window() {
+        let (from, to) = (date("2025-11-22"), date("2026-11-22"));
+        for (start, end, expected) in [
+            (Some("2024-01-01"), Some("2025-11-22"), Some(true)),
+            (Some("2024-01-01"), Some("2025-11-21"), Some(false)),
+            (Some("2026-11-22"), None, Some(true)),
+            (Some("2026-11-23"), None, Some(false)),
+            (Some("2024-01-01"), None, None),
+            (Some("2024-01-01"), Some("2025-11"), None),
+            (Some("2024"), Some("2025-12"), Some(true)),
+            (Some("2026"), Some("2027"), None),
+            (None, Some("2025-11-21"), Some(false)),
+            (None, Some("2026-01-01"), Some(true)),
+        ] {
+            let period = When::period(start, end).expect("a period");
+            assert_eq!(period.reaches(from, to), expected, "{start:?} to {end:?}");
+        }
+        assert_eq!(When::parse("2025-11").expect("a month").reaches(from, to), None);
+        assert_eq!(When::parse("2025-11-22").expect("a day").reaches(from, to), Some(true));
+    }
+
+    #[test]
+    fn what_is_surely_later() {
+        for (a, b, expected) in [
+            ("2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", true),
+            ("2026-11-20T10:00:00Z", "2026-11-20T18:00:00+08:00", false),
+            ("2026-11-20T18:00:01+08:00", "2026-11-20T10:00:00Z", true),
+            // A day and a time of the same day: either may be later.
+            ("2026-11-20T23:59:59+08:00", "2026-11-20", false),
+            ("2026-11-20", "2026-11-20T00:00:00+08:00", false),
+            ("2026-11-21T00:00:00+08:00", "2026-11-20", true),
+            ("2026-11-21", "2026-11-20", true),
+            ("2026-11-21", "2026-11", false),
+            ("2026-12", "2026-11-30", true),
+        ] {
+            let (a, b) = (When::parse(a).expect("a date"), When::parse(b).expect("a date"));
+            assert_eq!(a.is_after(&b), expected, "{} after {}", a.text, b.text);
+        }
     }
 
     #[test]

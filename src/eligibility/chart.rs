@@ -2,10 +2,11 @@
 //! variable the one result that counts, or why there is none.
 
 use crate::clinical::interval::Interval;
-use crate::clinical::time::{completed_years, days_before};
+use crate::clinical::time::{When, completed_years, days_before};
 use crate::fact::*;
-use crate::protocol::Trial;
+use crate::protocol::{CriterionKind, Trial};
 use chrono::NaiveDate;
+use rust_decimal::Decimal;
 
 /// Medications and studies that a subject's records refer to.
 pub trait Lookup {
@@ -29,6 +30,8 @@ pub enum Missing {
     Conflict,
     /// The date is too coarse to tell whether it lies in the window.
     DateImprecise,
+    /// The newest result is none of the variable's answers.
+    Unreadable,
 }
 
 impl Missing {
@@ -38,6 +41,7 @@ impl Missing {
             Missing::Stale => "stale",
             Missing::Conflict => "conflict",
             Missing::DateImprecise => "date-imprecise",
+            Missing::Unreadable => "unreadable",
         }
     }
 }
@@ -49,6 +53,7 @@ pub struct Seen<'a> {
     pub sets: &'a [Index],
     pub hints: &'a [Index],
     pub unreadable: bool,
+    pub classified: bool,
 }
 
 #[derive(Debug)]
@@ -57,12 +62,15 @@ pub struct Chart<'a> {
     pub as_of: NaiveDate,
     pub person: Option<&'a Person>,
     measurements: Vec<Result<&'a Measurement, Missing>>,
-    /// All answers, newest first, by variable.
+    /// All answers by variable.
     answers: Vec<Vec<&'a Answer>>,
     pub findings: Vec<Seen<'a>>,
-    pub consents: Vec<&'a ConsentFact>,
-    /// Participations in other studies.
+    /// Consents, each with whether it names this trial (`true`) or none at all. Those that name another
+    /// study are left out.
+    pub consents: Vec<(&'a ConsentFact, bool)>,
+    /// Participations in other studies, each with whether the study was received.
     pub participations: Vec<(&'a Participation, bool)>,
+    /// What a person said last of each criterion.
     pub attestations: Vec<Option<&'a Attestation>>,
     /// Gaps that the arrangement itself found.
     pub gaps: Vec<Gap>,
@@ -76,6 +84,7 @@ impl<'a> Chart<'a> {
         lookup: &'a dyn Lookup,
     ) -> Chart<'a> {
         let mut by_variable: Vec<Vec<&Measurement>> = vec![Vec::new(); trial.variables.len()];
+        let mut attested: Vec<Vec<&Attestation>> = vec![Vec::new(); trial.criteria.len()];
         let mut chart = Chart {
             trial,
             as_of,
@@ -85,7 +94,7 @@ impl<'a> Chart<'a> {
             findings: Vec::new(),
             consents: Vec::new(),
             participations: Vec::new(),
-            attestations: vec![None; trial.criteria.len()],
+            attestations: Vec::new(),
             gaps: Vec::new(),
         };
         for fact in facts {
@@ -99,9 +108,10 @@ impl<'a> Chart<'a> {
                 Fact::Measurement(m) => by_variable[m.variable as usize].push(m),
                 Fact::Answer(a) => chart.answers[a.variable as usize].push(a),
                 Fact::Finding(f) => chart.finding(f, lookup),
-                Fact::Consent(c) => chart.consents.push(c),
+                Fact::Consent(c) => chart.consent(c, lookup),
                 Fact::Participation(p) => chart.participation(p, lookup),
-                Fact::Attestation(a) => chart.attest(a),
+                Fact::Attestation(a) if a.when.first <= as_of => attested[a.criterion as usize].push(a),
+                Fact::Attestation(_) => {}
                 Fact::Shared(_) => {}
             }
         }
@@ -111,24 +121,24 @@ impl<'a> Chart<'a> {
         }
         for answers in &mut chart.answers {
             answers.retain(|a| a.effective.first <= as_of);
-            answers.sort_by(|a, b| {
-                (b.effective.latest, a.rank, &a.source).cmp(&(a.effective.latest, b.rank, &b.source))
-            });
         }
+        chart.attestations =
+            attested.iter().zip(&trial.criteria).map(|(said, c)| last_word(said, c.kind)).collect();
         // The order of the facts must not show in anything that is reported.
         chart.findings.sort_by(|a, b| a.finding.source.cmp(&b.finding.source));
-        chart.consents.sort_by(|a, b| a.source.cmp(&b.source));
+        chart.consents.sort_by(|a, b| a.0.source.cmp(&b.0.source));
         chart.participations.sort_by(|a, b| a.0.source.cmp(&b.0.source));
         chart.gaps.sort();
         chart
     }
 
     fn finding(&mut self, f: &'a Finding, lookup: &'a dyn Lookup) {
-        let (mut sets, mut hints, mut unreadable) = (&*f.sets, &*f.hints, f.unreadable);
+        let (mut sets, mut hints) = (&*f.sets, &*f.hints);
+        let (mut unreadable, mut classified) = (f.unreadable, f.classified);
         if let (Some(reference), true) = (&f.medication, f.sets.is_empty()) {
             match lookup.shared(reference) {
-                Some(Shared::Drug { sets: s, hints: h, unreadable: u, .. }) => {
-                    (sets, hints, unreadable) = (s, h, *u);
+                Some(Shared::Drug { sets: s, hints: h, unreadable: u, classified: c, .. }) => {
+                    (sets, hints, unreadable, classified) = (s, h, *u, *c);
                 }
                 _ => {
                     unreadable = true;
@@ -142,7 +152,7 @@ impl<'a> Chart<'a> {
                 }
             }
         }
-        self.findings.push(Seen { finding: f, sets, hints, unreadable });
+        self.findings.push(Seen { finding: f, sets, hints, unreadable, classified });
     }
 
     fn participation(&mut self, p: &'a Participation, lookup: &'a dyn Lookup) {
@@ -157,17 +167,15 @@ impl<'a> Chart<'a> {
         }
     }
 
-    fn attest(&mut self, a: &'a Attestation) {
-        if a.when.first > self.as_of {
-            return;
-        }
-        let slot = &mut self.attestations[a.criterion as usize];
-        let newer = slot.is_none_or(|held| {
-            // Of two of the same moment, the one that says the criterion applies is the safer.
-            (a.when.latest, a.applies, &held.source) > (held.when.latest, held.applies, &a.source)
-        });
-        if newer {
-            *slot = Some(a);
+    fn consent(&mut self, c: &'a ConsentFact, lookup: &'a dyn Lookup) {
+        let looked_up = c.study.as_deref().and_then(|s| lookup.shared(s));
+        let this_trial = match (c.this_trial, looked_up) {
+            (Some(false), Some(Shared::Study { ours: true })) => Some(true),
+            (named, _) => named,
+        };
+        // What names another study, or one that nobody can look up, does not speak for this trial.
+        if this_trial != Some(false) {
+            self.consents.push((c, this_trial == Some(true)));
         }
     }
 
@@ -187,31 +195,37 @@ impl<'a> Chart<'a> {
         for m in &imprecise {
             self.gaps.push(self.gap_of(m, Reason::DateImprecise, "Observation.effective"));
         }
-        let Some(best) = within.iter().copied().min_by(|a, b| {
-            (b.effective.latest, a.rank, &a.source).cmp(&(a.effective.latest, b.rank, &b.source))
-        }) else {
+        if within.is_empty() {
             return Err(match (imprecise.is_empty(), stale) {
                 (false, _) => Missing::DateImprecise,
                 (true, true) => Missing::Stale,
                 (true, false) => Missing::NotFound,
             });
-        };
-        // Another result of the same rank that may be of the same time, or of a later one.
-        let rivals: Vec<_> = within
+        }
+        // All that may be the newest: none is surely later. What has an uncertain date contends.
+        within.extend(imprecise);
+        let newest = contenders(&within, |m| &m.effective);
+        let best = newest
             .iter()
-            .chain(&imprecise)
-            .filter(|m| {
-                m.rank == best.rank && m.effective.latest >= best.effective.earliest && m.value != best.value
-            })
             .copied()
+            .filter(|m| m.effective.within(from, self.as_of) == Some(true))
+            .min_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)));
+        // A flagged method gives way to the laboratory's; all others have to agree.
+        let rivals: Vec<_> = newest
+            .iter()
+            .copied()
+            .filter(|m| best.is_some_and(|b| !agree(b, m) && (m.flag.is_none() || b.flag.is_some())))
             .collect();
-        if rivals.is_empty() {
-            return Ok(best);
+        match best {
+            Some(best) if rivals.is_empty() => Ok(best),
+            None => Err(Missing::DateImprecise),
+            Some(best) => {
+                for m in std::iter::once(best).chain(rivals) {
+                    self.gaps.push(self.gap_of(m, Reason::Conflict, "Observation.value"));
+                }
+                Err(Missing::Conflict)
+            }
         }
-        for m in std::iter::once(best).chain(rivals) {
-            self.gaps.push(self.gap_of(m, Reason::Conflict, "Observation.value"));
-        }
-        Err(Missing::Conflict)
     }
 
     fn gap_of(&self, m: &Measurement, reason: Reason, path: &str) -> Gap {
@@ -233,19 +247,26 @@ impl<'a> Chart<'a> {
     pub fn answer(&self, variable: Index, days: Option<u32>) -> Result<&'a Answer, Missing> {
         let own = self.trial.variables[variable as usize].window_days;
         let from = days.or(own).map_or(NaiveDate::MIN, |days| days_before(self.as_of, days));
-        let all = &self.answers[variable as usize];
-        let Some(newest) = all.first() else { return Err(Missing::NotFound) };
-        match newest.effective.within(from, self.as_of) {
-            Some(true) => {}
-            Some(false) => return Err(Missing::Stale),
-            None => return Err(Missing::DateImprecise),
+        // Whatever code they came under, answers that may both be the last have to agree.
+        let newest = contenders(&self.answers[variable as usize], |a| &a.effective);
+        let Some(shown) = newest.iter().copied().min_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)))
+        else {
+            return Err(Missing::NotFound);
+        };
+        if newest.iter().all(|a| a.effective.within(from, self.as_of) == Some(false)) {
+            return Err(Missing::Stale);
         }
-        let contradicted = all.iter().any(|a| {
-            a.answer != newest.answer
-                && a.rank == newest.rank
-                && a.effective.latest >= newest.effective.earliest
-        });
-        if contradicted { Err(Missing::Conflict) } else { Ok(newest) }
+        if newest.iter().any(|a| a.answer != shown.answer) {
+            return Err(Missing::Conflict);
+        }
+        if shown.answer == Answer::UNREADABLE {
+            return Err(Missing::Unreadable);
+        }
+        match newest.iter().find(|a| a.effective.within(from, self.as_of) == Some(true)) {
+            Some(_) if shown.effective.within(from, self.as_of) == Some(true) => Ok(shown),
+            Some(a) => Ok(a),
+            None => Err(Missing::DateImprecise),
+        }
     }
 
     /// Completed years on the day of judgement.
@@ -257,4 +278,39 @@ impl<'a> Chart<'a> {
     pub fn sex(&self) -> Option<Sex> {
         self.person?.sex
     }
+}
+
+/// Those of `all` than which no other is surely later. Where dates with and without a time zone run in
+/// a circle, every one contends.
+fn contenders<'a, T>(all: &[&'a T], when: impl Fn(&T) -> &When) -> Vec<&'a T> {
+    if all.len() < 2 {
+        return all.to_vec();
+    }
+    let unbeaten: Vec<&T> =
+        all.iter().copied().filter(|a| !all.iter().any(|other| when(other).is_after(when(a)))).collect();
+    if unbeaten.is_empty() { all.to_vec() } else { unbeaten }
+}
+
+/// Do two results of one time say the same? A laboratory that reports in two units rounds twice, so
+/// between different units or codes a twentieth is let pass.
+fn agree(a: &Measurement, b: &Measurement) -> bool {
+    if a.value == b.value {
+        return true;
+    }
+    if a.rank == b.rank && a.received.unit == b.received.unit {
+        return false;
+    }
+    match (a.value.exact(), b.value.exact()) {
+        (Some(a), Some(b)) => (a - b).abs() * Decimal::from(20) <= a.max(b),
+        _ => false,
+    }
+}
+
+/// What was said last of a criterion. Of two words that may both be the last, the one that keeps the
+/// subject out stands.
+fn last_word<'a>(said: &[&'a Attestation], kind: CriterionKind) -> Option<&'a Attestation> {
+    let keeps_out = |a: &Attestation| a.applies == (kind == CriterionKind::Exclusion);
+    contenders(said, |a| &a.when).into_iter().max_by(|a, b| {
+        (keeps_out(a), a.when.latest, &b.source).cmp(&(keeps_out(b), b.when.latest, &a.source))
+    })
 }

@@ -1,7 +1,8 @@
 //! Criteria to verdicts, and verdicts to a decision.
 
-use super::evaluate::{Context, Eval, Evidence, Why};
+use super::evaluate::{Context, Eval, Evidence, Why, cost};
 use super::truth::Truth;
+use crate::clinical::time::days_before;
 use crate::fact::Index;
 use crate::protocol::{Criterion, CriterionKind};
 use serde::Serialize;
@@ -87,27 +88,23 @@ pub struct Judged {
     pub needs: Vec<String>,
 }
 
-/// Costs of what may be asked for: a result is in the laboratory's computer, a signature is not.
-fn cost(need: &str) -> u32 {
-    match need {
-        n if n.starts_with("attestation:") => 3,
-        "consent" => 2,
-        _ => 1,
-    }
-}
-
 /// Judges one criterion.
 pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judged {
     let inclusion = criterion.kind == CriterionKind::Inclusion;
-    if let Some(applies) = &criterion.applies {
+    // A word in favour that was good for a time only is none after it; one against stands.
+    let attestation = context.chart.attestations[index as usize].filter(|a| {
+        let from = criterion.attestation_days.map(|days| days_before(context.chart.as_of, days));
+        a.applies != inclusion || from.is_none_or(|from| a.when.first >= from)
+    });
+    let mut eval = context.evaluate(&criterion.rule, inclusion);
+    // What the record shows stands, even where the criterion is not made for the subject.
+    if let (Some(applies), true) = (&criterion.applies, eval.truth != Truth::True) {
         let e = context.evaluate(applies, false);
-        if e.truth == Truth::False {
+        if e.truth == Truth::False && attestation.is_none_or(|a| !a.applies) {
             let reason = "does not apply to this subject".to_owned();
             return settled(Verdict::NotApplicable, reason, e.evidence);
         }
     }
-    let attestation = context.chart.attestations[index as usize];
-    let mut eval = context.evaluate(&criterion.rule, inclusion);
     let mut question = None;
     if eval.truth != Truth::True {
         for (rule, reason) in &criterion.questions {
@@ -122,7 +119,9 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
     let open_signal = question.is_some() || eval.why.iter().any(|w| !w.is_absence());
     let mut alternative: Option<Eval> = None;
     if eval.truth == Truth::Unknown
-        && !open_signal
+        && question.is_none()
+        && eval.why.iter().all(|w| w.yields_to_negative())
+        && attestation.is_none_or(|a| !a.applies)
         && let Some(rule) = &criterion.clear_when
     {
         let clear = context.evaluate(rule, true);
@@ -166,10 +165,8 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
                 let by_data = eval.needs.into_iter().chain(alternative.and_then(|a| a.needs));
                 options.extend(by_data.filter(|n| !n.is_empty()));
             }
-            let needs = options
-                .into_iter()
-                .min_by_key(|o| o.iter().map(|n| cost(n)).sum::<u32>())
-                .expect("an attestation is always an option");
+            let needs =
+                options.into_iter().min_by_key(|o| cost(o)).expect("an attestation is always an option");
             let only_a_person = eval.why.contains(&Why::NeedsAttestation) && !open_signal;
             let by_consent = needs.first().is_some_and(|n| n == "consent") && !open_signal;
             let verdict = if only_a_person || by_consent { Verdict::Attest } else { Verdict::Unknown };
@@ -198,6 +195,9 @@ fn words(why: &[Why]) -> String {
         Why::Unconfirmed => "an entry is not confirmed",
         Why::DateUnknown => "an entry has no certain time",
         Why::RouteUnknown => "the route of a drug is not given",
+        Why::Unreadable => "the newest result is none of the known answers",
+        Why::Unclassified => "an entry carries a code that may stand below a listed one",
+        Why::Unresolved => "the study of an entry was not received",
         Why::Unmapped => "an entry carries a code that cannot be read here",
         Why::Hint => "a drug's name suggests it, and it has no code",
         Why::NeedsAttestation => "only a person can say",

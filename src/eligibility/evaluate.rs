@@ -1,14 +1,13 @@
 //! One rule over one chart: true, false or unknown, with the evidence and, where unknown, why and
 //! what would settle it.
 
-use super::chart::{Chart, Missing, Seen};
+use super::chart::{Chart, Missing};
 use super::truth::Truth;
 use crate::clinical::interval::Interval;
-use crate::clinical::time::{When, days_before};
+use crate::clinical::time::days_before;
 use crate::fact::*;
-use crate::protocol::rule::{Comparison, FindingRule, Rule};
-use crate::score::{Score, Scores};
-use chrono::NaiveDate;
+use crate::protocol::rule::{Comparison, Rule};
+use crate::score::{self, Score, Scores};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -28,6 +27,8 @@ pub enum Why {
     Stale,
     Conflict,
     DateImprecise,
+    /// The newest result is none of the answers that are known.
+    Unreadable,
     /// The range of possible values lies on both sides of the limit.
     Straddles,
     Unconfirmed,
@@ -35,6 +36,10 @@ pub enum Why {
     RouteUnknown,
     /// A code that nobody could read may mean it.
     Unmapped,
+    /// A code of a terminology with a hierarchy stands below nobody knows what.
+    Unclassified,
+    /// The study that an entry refers to was not received.
+    Unresolved,
     /// A drug's name hints at it, without a code.
     Hint,
     NeedsAttestation,
@@ -52,14 +57,23 @@ impl Why {
             Why::DateUnknown => "date-unknown",
             Why::RouteUnknown => "route-unknown",
             Why::Unmapped => "unmapped",
+            Why::Unclassified => "unclassified",
+            Why::Unresolved => "unresolved-reference",
+            Why::Unreadable => "unreadable",
             Why::Hint => "hint",
             Why::NeedsAttestation => "needs-attestation",
         }
     }
 
-    /// Is it only that nothing was found? A negative finding may settle that, nothing else.
+    /// Is it only that nothing was found?
     pub fn is_absence(self) -> bool {
-        matches!(self, Why::NotFound | Why::Stale | Why::NeedsAttestation)
+        matches!(self, Why::NotFound | Why::Stale | Why::Unclassified | Why::NeedsAttestation)
+    }
+
+    /// May a negative finding settle it? It outweighs that nothing was found, and entries that cannot be
+    /// read; it does not outweigh what points the other way.
+    pub fn yields_to_negative(self) -> bool {
+        self.is_absence() || self == Why::Unmapped
     }
 }
 
@@ -70,6 +84,7 @@ impl From<Missing> for Why {
             Missing::Stale => Why::Stale,
             Missing::Conflict => Why::Conflict,
             Missing::DateImprecise => Why::DateImprecise,
+            Missing::Unreadable => Why::Unreadable,
         }
     }
 }
@@ -87,10 +102,10 @@ pub struct Eval {
 }
 
 impl Eval {
-    fn decided(truth: Truth, evidence: Vec<Evidence>) -> Eval {
+    pub(super) fn decided(truth: Truth, evidence: Vec<Evidence>) -> Eval {
         Eval { truth, evidence, why: Vec::new(), needs: Some(Vec::new()) }
     }
-    fn unknown(why: Why, evidence: Vec<Evidence>, needs: Option<Vec<String>>) -> Eval {
+    pub(super) fn unknown(why: Why, evidence: Vec<Evidence>, needs: Option<Vec<String>>) -> Eval {
         Eval { truth: Truth::Unknown, evidence, why: vec![why], needs }
     }
 }
@@ -156,11 +171,12 @@ impl Context<'_> {
         why.dedup();
         let needs = if truth == Truth::Unknown {
             let open = parts.iter().filter(|p| p.truth == Truth::Unknown);
-            if every {
+            let names = if every {
                 open.map(|p| p.needs.clone()).collect::<Option<Vec<_>>>().map(|n| n.concat())
             } else {
-                open.filter_map(|p| p.needs.clone()).min_by_key(Vec::len)
-            }
+                open.filter_map(|p| p.needs.clone()).min_by_key(|n| cost(n))
+            };
+            names.map(distinct)
         } else {
             Some(Vec::new())
         };
@@ -189,124 +205,6 @@ impl Context<'_> {
             Truth::Unknown => Eval::unknown(Why::Straddles, evidence, Some(vec!["birth-date".into()])),
             decided => Eval::decided(decided, evidence),
         }
-    }
-
-    fn finding(&self, rule: &FindingRule) -> Eval {
-        let (mut positive, mut open, mut why) = (Vec::new(), Vec::new(), Vec::new());
-        let chronic = self.chart.trial.value_sets[rule.value_set as usize].chronic;
-        for seen in &self.chart.findings {
-            let f = seen.finding;
-            if !rule.kinds.contains(&f.kind) {
-                continue;
-            }
-            let listed = seen.sets.contains(&rule.value_set);
-            let hinted = !listed && seen.hints.contains(&rule.value_set);
-            if !(listed || hinted || seen.unreadable) {
-                continue;
-            }
-            let time = self.in_time(f, rule, chronic);
-            if time == Truth::False {
-                continue;
-            }
-            if !listed {
-                why.push(if hinted { Why::Hint } else { Why::Unmapped });
-                if hinted {
-                    open.push(self.evidence_of(seen, rule.value_set, "name only"));
-                }
-                continue;
-            }
-            let route = self.by_route(f, rule);
-            if route == Truth::False {
-                continue;
-            }
-            if f.certainty == Certainty::Unconfirmed {
-                why.push(Why::Unconfirmed);
-                open.push(self.evidence_of(seen, rule.value_set, "unconfirmed"));
-            } else if route == Truth::Unknown {
-                why.push(Why::RouteUnknown);
-                open.push(self.evidence_of(seen, rule.value_set, "route not given"));
-            } else if time == Truth::Unknown {
-                why.push(Why::DateUnknown);
-                open.push(self.evidence_of(seen, rule.value_set, "time not certain"));
-            } else {
-                positive.push(self.evidence_of(seen, rule.value_set, ""));
-            }
-        }
-        if !positive.is_empty() {
-            return Eval::decided(Truth::True, tidy(positive));
-        }
-        if why.is_empty() {
-            let from = rule.within_days.map_or(NaiveDate::MIN, |days| days_before(self.chart.as_of, days));
-            let complete = rule.kinds.iter().all(|kind| self.chart.trial.site.is_complete_since(*kind, from));
-            if complete {
-                let kinds: Vec<_> = rule.kinds.iter().map(|k| k.name()).collect();
-                let title = &self.chart.trial.value_sets[rule.value_set as usize].title.en;
-                return Eval::decided(
-                    Truth::False,
-                    vec![Evidence {
-                        reference: String::new(),
-                        summary: format!("no {title} in {}, declared complete by the site", kinds.join(", ")),
-                    }],
-                );
-            }
-            why.push(Why::NotFound);
-        }
-        why.sort();
-        why.dedup();
-        Eval { truth: Truth::Unknown, evidence: tidy(open), why, needs: None }
-    }
-
-    /// Does the finding count by its time?
-    fn in_time(&self, f: &Finding, rule: &FindingRule, chronic: bool) -> Truth {
-        let as_of = self.chart.as_of;
-        if let Some(when) = &f.when
-            && when.first > as_of
-        {
-            return Truth::False;
-        }
-        if rule.current {
-            return match f.current {
-                Some(current) => Truth::from(Some(current)),
-                None if chronic => Truth::True,
-                None => Truth::Unknown,
-            };
-        }
-        let Some(days) = rule.within_days else { return Truth::True };
-        let from = days_before(as_of, days);
-        let Some(when) = &f.when else {
-            return if f.current == Some(true) { Truth::True } else { Truth::Unknown };
-        };
-        overlaps(when, from, as_of, f)
-    }
-
-    fn by_route(&self, f: &Finding, rule: &FindingRule) -> Truth {
-        let Some(route) = rule.route else { return Truth::True };
-        if f.routes.contains(&route) {
-            Truth::True
-        } else if rule.not_route.is_some_and(|not| f.routes.contains(&not)) {
-            Truth::False
-        } else {
-            Truth::Unknown
-        }
-    }
-
-    fn evidence_of(&self, seen: &Seen<'_>, set: Index, remark: &str) -> Evidence {
-        let f = seen.finding;
-        let title = &self.chart.trial.value_sets[set as usize].title.en;
-        let mut summary = title.clone();
-        if let Some((_, code)) = f.code.rsplit_once('|') {
-            summary.push_str(&format!(" ({code})"));
-        }
-        if let Some(when) = &f.when {
-            summary.push_str(&format!(", {}", when.text.replace('/', " to ").trim_end_matches(" to ")));
-        }
-        if f.current == Some(true) {
-            summary.push_str(", active");
-        }
-        if !remark.is_empty() {
-            summary.push_str(&format!("; {remark}"));
-        }
-        Evidence { reference: f.source.versioned(), summary }
     }
 
     fn result(&self, variable: Index, bounds: &[(Comparison, Decimal)], within_days: Option<u32>) -> Eval {
@@ -348,16 +246,35 @@ impl Context<'_> {
         }
     }
 
+    /// A score rests on the results that it was computed from.
+    fn inputs_of(&self, name: &str, shown_score: &str) -> Vec<Evidence> {
+        let trial = self.chart.trial;
+        let mut evidence = Vec::new();
+        for id in score::variables_of(name) {
+            let Some(index) = trial.variable(id) else { continue };
+            if let Ok(m) = self.chart.measurement(index) {
+                let unit = trial.variables[index as usize].measured().map_or("", |u| u.unit.as_str());
+                let summary = format!("{shown_score}: {id} {} {unit}, {}", shown(&m.value), m.effective.text);
+                evidence.push(Evidence { reference: m.source.versioned(), summary });
+            } else if let Ok(a) = self.chart.answer(index, None) {
+                let answers = trial.variables[index as usize].coded();
+                let word = answers.map_or("", |c| c.answers[a.answer as usize].id.as_str());
+                let summary = format!("{shown_score}: {id} {word}, {}", a.effective.text);
+                evidence.push(Evidence { reference: a.source.versioned(), summary });
+            }
+        }
+        evidence
+    }
+
     fn score(&self, name: &'static str, at_least: Decimal) -> Eval {
         let Some(score) = self.scores.get(name) else {
             return Eval::unknown(Why::NotFound, Vec::new(), None);
         };
         let range = score_range(score);
-        let shown = match &range {
-            Some(range) => format!("{name} {range}"),
-            None => format!("{name} not computable"),
+        let evidence = match &range {
+            Some(range) => self.inputs_of(name, &format!("{} {range}", score::title(name))),
+            None => self.inputs_of(name, &format!("{} not computable", score::title(name))),
         };
-        let evidence = vec![Evidence { reference: String::new(), summary: shown }];
         match range.and_then(|r| r.is_at_least(at_least)) {
             Some(decided) => Eval::decided(Truth::from(Some(decided)), evidence),
             None => {
@@ -367,183 +284,27 @@ impl Context<'_> {
             }
         }
     }
-
-    fn allergies(&self, min_drug: u32, min_food: u32, both: bool, none: Index) -> Eval {
-        let (mut drugs, mut foods, mut open) = (Vec::new(), Vec::new(), false);
-        let (mut evidence, mut denied) = (Vec::new(), false);
-        for seen in &self.chart.findings {
-            let f = seen.finding;
-            if f.kind != Kind::AllergyIntolerance
-                || f.when.as_ref().is_some_and(|w| w.first > self.chart.as_of)
-            {
-                continue;
-            }
-            if seen.sets.contains(&none) {
-                denied = true;
-                continue;
-            }
-            if f.certainty == Certainty::Unconfirmed || f.category.is_none() || f.unreadable {
-                open = true;
-            }
-            if f.certainty == Certainty::Confirmed {
-                // One substance under several records counts once.
-                let substances = match f.category.as_deref() {
-                    Some("medication") => &mut drugs,
-                    Some("food") => &mut foods,
-                    _ => continue,
-                };
-                if !substances.contains(&&*f.code) {
-                    substances.push(&*f.code);
-                }
-                evidence.push(Evidence {
-                    reference: f.source.versioned(),
-                    summary: format!("allergy, {}", f.category.as_deref().unwrap_or("category not given")),
-                });
-            }
-        }
-        let (many_drugs, many_foods) = (drugs.len() >= min_drug as usize, foods.len() >= min_food as usize);
-        let met = if both { many_drugs && many_foods } else { many_drugs || many_foods };
-        if met {
-            return Eval::decided(Truth::True, tidy(evidence));
-        }
-        let complete = self.chart.trial.site.is_complete_since(Kind::AllergyIntolerance, NaiveDate::MIN);
-        if open {
-            return Eval::unknown(Why::Unconfirmed, tidy(evidence), None);
-        }
-        if complete || (denied && drugs.is_empty() && foods.is_empty()) {
-            let summary = if denied {
-                "no known allergy is recorded"
-            } else {
-                "fewer allergies than the protocol names"
-            };
-            evidence.push(Evidence { reference: String::new(), summary: summary.into() });
-            return Eval::decided(Truth::False, tidy(evidence));
-        }
-        Eval::unknown(Why::NotFound, tidy(evidence), None)
-    }
-
-    fn consent(&self) -> Eval {
-        let need = || Some(vec!["consent".into()]);
-        let as_of = self.chart.as_of;
-        // What names this trial speaks for it; what names another never does.
-        let mut best: Option<(&ConsentFact, (bool, i64))> = None;
-        let mut undated = false;
-        for c in &self.chart.consents {
-            if c.this_trial == Some(false) {
-                continue;
-            }
-            let Some(when) = &c.when else {
-                undated = true;
-                continue;
-            };
-            if when.first > as_of {
-                continue;
-            }
-            let key = (c.this_trial == Some(true), when.latest);
-            let newer = best.as_ref().is_none_or(|(held, held_key)| {
-                key > *held_key
-                    || (key == *held_key && held.state == ConsentState::Given && c.state != held.state)
-            });
-            if newer {
-                best = Some((c, key));
-            }
-        }
-        // A refusal that may be of the same day as the consent or later stands: nobody is randomized
-        // on a guess about the order of two dates.
-        if let Some((given, _)) = best
-            && given.state == ConsentState::Given
-            && let Some(from) = given.when.as_ref().map(|w| w.earliest)
-        {
-            let refused = self.chart.consents.iter().find(|c| {
-                c.state == ConsentState::NotGiven
-                    && c.this_trial != Some(false)
-                    && c.when.as_ref().is_some_and(|w| w.first <= as_of && w.latest >= from)
-            });
-            if let Some(refused) = refused {
-                best = Some((refused, (true, 0)));
-            }
-        }
-        let Some((c, _)) = best else {
-            let why = if undated { Why::DateUnknown } else { Why::NotFound };
-            return Eval::unknown(why, Vec::new(), need());
-        };
-        let text = c.when.as_ref().map_or("", |w| &*w.text);
-        let evidence = |word: &str| {
-            vec![Evidence { reference: c.source.versioned(), summary: format!("consent {word}, {text}") }]
-        };
-        if c.state == ConsentState::NotGiven {
-            return Eval::decided(Truth::False, evidence("refused or withdrawn"));
-        }
-        if let Some(expires) = &c.expires
-            && expires.last < as_of
-        {
-            return Eval::decided(Truth::False, evidence("expired"));
-        }
-        if c.when.as_ref().is_some_and(|w| w.last > as_of) {
-            return Eval::unknown(Why::DateImprecise, evidence("dated imprecisely"), need());
-        }
-        Eval::decided(Truth::True, evidence("given"))
-    }
-
-    fn other_study(&self, within_days: u32) -> Eval {
-        let (from, as_of) = (days_before(self.chart.as_of, within_days), self.chart.as_of);
-        let (mut why, mut open) = (Vec::new(), Vec::new());
-        for (p, study_known) in &self.chart.participations {
-            if p.screening_only {
-                continue;
-            }
-            let evidence = Evidence {
-                reference: p.source.versioned(),
-                summary: match &p.when {
-                    Some(w) => format!("takes part in another study, {}", w.text),
-                    None => "takes part in another study".into(),
-                },
-            };
-            let time = match &p.when {
-                None => Truth::Unknown,
-                Some(w) if w.last < from || w.first > as_of => Truth::False,
-                // It reaches into the window; an open end is ongoing.
-                Some(_) => Truth::True,
-            };
-            match (time, study_known) {
-                (Truth::False, _) => {}
-                (Truth::True, true) => return Eval::decided(Truth::True, vec![evidence]),
-                _ => {
-                    why.push(Why::DateUnknown);
-                    open.push(evidence);
-                }
-            }
-        }
-        if why.is_empty() {
-            why.push(Why::NotFound);
-        }
-        Eval { truth: Truth::Unknown, evidence: tidy(open), why, needs: None }
-    }
 }
 
-/// Did the finding reach into `[from, to]`?
-fn overlaps(when: &When, from: NaiveDate, to: NaiveDate, f: &Finding) -> Truth {
-    let is_open = when.latest == i64::MAX;
-    if when.first > to || when.last < from {
-        return Truth::False;
-    }
-    if is_open {
-        if when.first >= from {
-            return Truth::True;
+/// Costs of what may be asked for: a result is in the laboratory's computer, a signature is not.
+pub(super) fn cost(needs: &[String]) -> u32 {
+    let one = |need: &String| match need.as_str() {
+        n if n.starts_with("attestation:") => 3,
+        "consent" => 2,
+        _ => 1,
+    };
+    needs.iter().map(one).sum()
+}
+
+/// Each name once, in the order of the first.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut once: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
         }
-        // Began before the window, and nobody wrote down an end.
-        return match (f.kind, f.current) {
-            (_, Some(true)) => Truth::True,
-            (Kind::Condition, Some(false)) => Truth::False,
-            _ => Truth::Unknown,
-        };
     }
-    let is_period = when.text.contains('/');
-    if is_period {
-        // Start and end are known; from here on they overlap.
-        return Truth::True;
-    }
-    Truth::from(when.within(from, to))
+    once
 }
 
 fn compare(value: &Interval, comparison: Comparison, limit: Decimal) -> Option<bool> {
@@ -579,7 +340,7 @@ fn sex_word(sex: Sex) -> String {
     }
 }
 
-fn tidy(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
+pub(super) fn tidy(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
     evidence.sort();
     evidence.dedup();
     evidence

@@ -5,7 +5,10 @@
 
 pub mod chart;
 pub mod decide;
+mod dialysis;
 pub mod evaluate;
+mod findings;
+mod participation;
 pub mod screening;
 pub mod truth;
 

@@ -3,10 +3,11 @@
 
 use super::chart::{Chart, Lookup};
 use super::decide::{Decision, Judged, Verdict, judge};
+use super::dialysis::dialysis;
 use super::evaluate::{Context, Evidence};
 use crate::clinical::interval::Interval;
 use crate::clinical::time::days_before;
-use crate::fact::{Fact, Gap, Kind, Sex};
+use crate::fact::{Fact, Gap, Sex};
 use crate::protocol::{CriterionKind, Trial};
 use crate::score::{self, Scores};
 use chrono::NaiveDate;
@@ -271,60 +272,6 @@ fn score_variables(trial: &Trial) -> impl Iterator<Item = u16> + '_ {
 fn prolongation(pt: Option<Interval>, control: Option<Decimal>) -> Option<Interval> {
     let seconds = pt?.exact()?.checked_sub(control?)?;
     Some(Interval::exactly(seconds.max(Decimal::ZERO)))
-}
-
-/// Dialysis in the seven days before the creatinine.
-// # Source
-// > OPTN policy 9.1.D: "two or more dialysis treatments within the prior week, or ... 24 hours of
-// > continuous veno-venous hemodialysis (CVVHD) within the prior week"
-fn dialysis(chart: &Chart<'_>) -> Option<bool> {
-    const WEEK: i64 = 7 * 24 * 3600;
-    let trial = chart.trial;
-    let creatinine = trial.variable("creatinine").and_then(|v| chart.measurement(v).ok());
-    let until = creatinine
-        .map_or_else(|| crate::clinical::time::When::on(chart.as_of).latest, |m| m.effective.latest);
-    let set = |id: &str| trial.value_set(id);
-    let (mut sessions, mut continuous, mut sign) = (Vec::new(), 0i64, false);
-    for seen in &chart.findings {
-        let f = seen.finding;
-        let has = |id: &str| set(id).is_some_and(|s| seen.sets.contains(&s));
-        if f.kind == Kind::Condition && has("end-stage-renal-disease") && f.current != Some(false) {
-            sign = true;
-        }
-        if f.kind != Kind::Procedure {
-            continue;
-        }
-        let (is_session, is_continuous) = (has("dialysis-session"), has("dialysis-continuous"));
-        if !(is_session || is_continuous) {
-            continue;
-        }
-        let Some(when) = &f.when else {
-            sign = true;
-            continue;
-        };
-        if when.earliest > until || when.latest < until - WEEK {
-            continue;
-        }
-        sign = true;
-        let certain = f.certainty == crate::fact::Certainty::Confirmed
-            && when.earliest >= until - WEEK
-            && when.latest <= until;
-        if is_session && certain {
-            sessions.push(when.first);
-        }
-        if is_continuous && certain && when.text.contains('/') {
-            continuous += when.latest - when.earliest;
-        }
-    }
-    sessions.sort_unstable();
-    sessions.dedup();
-    if sessions.len() >= 2 || continuous >= 24 * 3600 {
-        return Some(true);
-    }
-    // A creatinine that is coded as taken before or after dialysis is itself a sign.
-    sign |= creatinine.is_some_and(|m| m.flag.as_deref() == Some("dialysis"));
-    let complete = trial.site.is_complete_since(Kind::Procedure, days_before(chart.as_of, 30));
-    if sign && !complete { None } else { Some(false) }
 }
 
 fn number(value: Decimal) -> serde_json::Value {

@@ -161,6 +161,9 @@ pub struct Observation<'a> {
     pub component: Vec<Component<'a>>,
     #[serde(default)]
     pub has_member: Vec<IgnoredAny>,
+    /// What was observed, where it is not the patient: a fetus, a donor.
+    #[serde(default)]
+    pub focus: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -272,6 +275,9 @@ pub struct MedicationUse<'a> {
     #[serde(borrow)]
     pub intent: Option<Text<'a>>,
     pub do_not_perform: Option<bool>,
+    /// MedicationStatement in R5, where `status` is only a record's status.
+    #[serde(borrow)]
+    pub adherence: Option<Adherence<'a>>,
     #[serde(borrow)]
     pub medication_codeable_concept: Option<CodeableConcept<'a>>,
     #[serde(borrow)]
@@ -303,6 +309,12 @@ pub struct MedicationUse<'a> {
     pub dosage_instruction: Vec<Dosage<'a>>,
     #[serde(borrow)]
     pub dosage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct Adherence<'a> {
+    #[serde(borrow)]
+    pub code: Option<CodeableConcept<'a>>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -409,6 +421,9 @@ pub struct Consent<'a> {
     pub decision: Option<Text<'a>>,
     #[serde(borrow)]
     pub provision: Option<&'a RawValue>,
+    /// R5; in R4 and R4B it stands in the provision.
+    #[serde(borrow)]
+    pub period: Option<Period<'a>>,
     #[serde(borrow, default)]
     pub identifier: Vec<Identifier<'a>>,
     #[serde(borrow, default)]

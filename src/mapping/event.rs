@@ -12,18 +12,21 @@ impl Mapper<'_> {
             k => format!("{}.code", k.name()),
         };
         let read = self.read(&event.code, &code_path);
-        let hints = if kind.is_medication() && read.sets.is_empty() {
+        let hints = if kind.is_medication() && read.sets.is_empty() && !read.named_by_class {
             self.hints(&event.code)
         } else {
             Box::default()
         };
         let elsewhere = event.medication.is_some();
         let unreadable = read.unreadable && !elsewhere;
+        // Where absence counts, what might be looked for and cannot be told from its code counts too.
+        let doubtful = !read.classified && self.trial.site.has_feed(kind);
         // What no criterion asks for is left alone; allergies are counted whatever they are to.
         let wanted = !read.sets.is_empty()
             || !hints.is_empty()
             || elsewhere
             || unreadable
+            || doubtful
             || kind == Kind::AllergyIntolerance;
         if !wanted {
             return;
@@ -57,6 +60,7 @@ impl Mapper<'_> {
             has_route: !event.routes.is_empty(),
             routes: routes.into(),
             unreadable,
+            classified: read.classified,
             medication: event.medication.as_deref().map(Box::from),
             certainty: event.certainty,
             current: event.current,

@@ -46,18 +46,18 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
             };
             m.out.facts.push(Fact::Person(person));
         }
-        Body::Result { status, category, effective, values, has_members } => {
-            m.result(status.as_deref(), category, effective, values, *has_members);
+        Body::Result { status, category, effective, values, has_members, of_another } => {
+            m.result(status.as_deref(), category, effective, values, *has_members, *of_another);
         }
         Body::Event(event) => m.event(event),
-        Body::Consent { state, research, identifiers, studies, study_reference, when, expires } => {
+        Body::Consent { state, research, identifiers, studies, study_reference, when, starts, expires } => {
             if *research {
                 let when = m.date(when, "Consent.dateTime");
+                let starts = m.date(starts, "Consent.provision.period");
                 let expires = m.date(expires, "Consent.provision.period");
-                let named = studies.iter().map(|i| is_study(trial, i));
                 let this_trial = if identifiers.iter().chain(studies).any(|i| is_study(trial, i)) {
                     Some(true)
-                } else if named.count() > 0 || study_reference.is_some() {
+                } else if !studies.is_empty() || study_reference.is_some() {
                     Some(false)
                 } else {
                     None
@@ -65,13 +65,15 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
                 m.out.facts.push(Fact::Consent(ConsentFact {
                     state: *state,
                     this_trial,
+                    study: study_reference.as_deref().map(Box::from),
                     when,
+                    starts,
                     expires,
                     source: m.source.clone(),
                 }));
             }
         }
-        Body::Participation { study, study_identifier, identifiers, screening_only, when } => {
+        Body::Participation { study, study_identifier, identifiers, screening_only, ongoing, when } => {
             let when = m.date(when, "ResearchSubject.period");
             let ours = study_identifier.as_ref().is_some_and(|i| is_study(trial, i))
                 || identifiers.iter().any(|i| i.system.as_deref() == Some(OUR_SUBJECT));
@@ -79,6 +81,7 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
                 study: study.as_deref().map(Box::from),
                 ours,
                 screening_only: *screening_only,
+                ongoing: *ongoing,
                 when,
                 source: m.source.clone(),
             }));
@@ -90,8 +93,9 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
             let read = m.read(code, "Medication.code");
             m.out.facts.push(Fact::Shared(Shared::Drug {
                 sets: read.sets,
-                hints: m.hints(code),
+                hints: if read.named_by_class { Box::default() } else { m.hints(code) },
                 unreadable: read.unreadable,
+                classified: read.classified,
                 code: read.code,
             }));
         }
@@ -134,6 +138,10 @@ struct Read {
     conflict: bool,
     /// No coding is in a system that anybody could read here.
     unreadable: bool,
+    /// The codes say of every value set whether they belong to it.
+    classified: bool,
+    /// A code of a classification that the trial uses stands there: words have nothing to add.
+    named_by_class: bool,
     /// A coding without a system, and none with one.
     no_system: bool,
     /// `system|code` of the first coding.
@@ -179,6 +187,7 @@ impl Mapper<'_> {
                 read.code = format!("{system}|{code}").into();
             }
             readable |= is_public(system) || self.trial.codes.knows_system(system);
+            read.named_by_class |= code::is_classification(system) && self.trial.codes.knows_system(system);
             let mut variable: Option<(Index, u16)> = None;
             self.trial.codes.targets(system, code, |target| match target {
                 Target::Variable { index, rank } => variable = Some((index, rank)),
@@ -214,6 +223,7 @@ impl Mapper<'_> {
         }
         sets.sort_unstable();
         sets.dedup();
+        read.classified = read.named_by_class || !sets.is_empty();
         read.sets = sets.into();
         read.no_system = coded && !with_system;
         read.unreadable = !readable;

@@ -19,6 +19,7 @@ impl Mapper<'_> {
         effective: &Date,
         values: &[Component<'_>],
         has_members: bool,
+        of_another: bool,
     ) {
         for (position, value) in values.iter().enumerate() {
             let base = match position {
@@ -32,6 +33,10 @@ impl Mapper<'_> {
             };
             if read.conflict {
                 self.gap(Reason::CodeConflict, &format!("{base}.code"), Some(variable), None);
+                continue;
+            }
+            if of_another {
+                self.gap(Reason::SubjectMissing, "Observation.focus", Some(variable), None);
                 continue;
             }
             match status {
@@ -57,7 +62,8 @@ impl Mapper<'_> {
             if position == 0 && has_members && is_empty(value) {
                 continue;
             }
-            if value.data_absent_reason.is_some() && is_empty(value) {
+            // A reason for having no value contradicts a value (invariant obs-6): neither is taken.
+            if value.data_absent_reason.is_some() {
                 let path = format!("{base}.dataAbsentReason");
                 self.gap(Reason::DataAbsent, &path, Some(variable), None);
                 continue;
@@ -225,6 +231,10 @@ impl Mapper<'_> {
             }
         };
         let limit = exact.high.value().unwrap_or_default();
+        if matches!(quantity.comparator.as_deref(), Some("<")) && limit <= Decimal::ZERO {
+            self.gap(Reason::Implausible, &format!("{path}.value"), Some(variable), None);
+            return None;
+        }
         let (interval, sign) = match quantity.comparator.as_deref() {
             None => (exact, ""),
             Some("<") => (Interval::below(limit), "<"),
@@ -272,18 +282,21 @@ impl Mapper<'_> {
             let received = value.interpretation.first().and_then(concept_text);
             if found.is_none() {
                 self.gap(Reason::ValueMissing, &format!("{base}.value"), Some(variable), None);
+                self.unreadable(variable, effective, rank);
                 return;
             }
             (found, received)
         };
         let Some(answer) = answer else {
             self.gap(Reason::AnswerUnknown, &format!("{base}.value"), Some(variable), None);
+            self.unreadable(variable, effective, rank);
             return;
         };
         // A value and an interpretation that contradict each other decide nothing.
         let interpreted = value.interpretation.iter().find_map(|i| self.answer_of(coded, i));
         if interpreted.is_some_and(|i| i != answer) && value.value_quantity.is_none() {
             self.gap(Reason::CodeConflict, &format!("{base}.interpretation"), Some(variable), None);
+            self.unreadable(variable, effective, rank);
             return;
         }
         let value = received.unwrap_or_else(|| coded.answers[answer].id.clone());
@@ -291,6 +304,18 @@ impl Mapper<'_> {
             variable,
             answer: answer as Index,
             received: Received { value: value.into(), unit: None },
+            effective,
+            rank,
+            source: self.source.clone(),
+        }));
+    }
+
+    /// A result that is none of the variable's answers still tells that an older one is not the last.
+    fn unreadable(&mut self, variable: Index, effective: When, rank: u16) {
+        self.out.facts.push(Fact::Answer(Answer {
+            variable,
+            answer: Answer::UNREADABLE,
+            received: Received { value: "".into(), unit: None },
             effective,
             rank,
             source: self.source.clone(),
@@ -328,6 +353,9 @@ impl Mapper<'_> {
             return None;
         }
         let value = number::parse(quantity.value?.get()).ok()?;
+        if value.is_below(Decimal::ZERO) == Some(true) {
+            return None;
+        }
         let limit = value.high.value()?;
         let range = match quantity.comparator.as_deref() {
             None => value,

@@ -102,14 +102,24 @@ fn first_code<'a, 'b>(concept: &'b Option<CodeableConcept<'a>>) -> Option<&'b st
     concept.as_ref()?.coding.iter().find_map(|c| c.code.as_deref())
 }
 
+/// Does any coding of the concept carry one of these codes? Hospitals add codes of their own in any
+/// place.
+fn says(concept: &Option<CodeableConcept<'_>>, codes: &[&str]) -> bool {
+    concept
+        .iter()
+        .flat_map(|c| &c.coding)
+        .any(|c| c.code.as_deref().is_some_and(|code| codes.contains(&code)))
+}
+
 fn subject(reference: Option<Reference<'_>>) -> Option<Text<'_>> {
     reference.and_then(|r| r.reference)
 }
 
 /// US Core and HL7 extensions for the sex recorded at birth.
-const BIRTH_SEX: [&str; 2] = [
+const BIRTH_SEX: [&str; 3] = [
     "http://hl7.org/fhir/StructureDefinition/patient-birthSex",
     "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex",
+    "http://hl7.org/fhir/us/core/StructureDefinition/us-core-sex",
 ];
 
 fn patient(p: Patient<'_>) -> Result<Record<'_>, JsonError> {
@@ -120,8 +130,8 @@ fn patient(p: Patient<'_>) -> Result<Record<'_>, JsonError> {
         .find(|e| e.url.as_deref().is_some_and(|u| BIRTH_SEX.contains(&u)))
         .and_then(|e| e.value_code.as_deref());
     let sex = match at_birth.or(p.gender.as_deref()) {
-        Some("F" | "female") => Some(Sex::Female),
-        Some("M" | "male") => Some(Sex::Male),
+        Some("F" | "female" | "248152002") => Some(Sex::Female),
+        Some("M" | "male" | "248153007") => Some(Sex::Male),
         _ => None,
     };
     let deceased = match (&p.deceased_date_time, p.deceased_boolean) {
@@ -146,6 +156,7 @@ fn observation(o: Observation<'_>) -> Result<Record<'_>, JsonError> {
     if o.status.as_deref() == Some("entered-in-error") {
         return Ok(Record { head, subject: subject(o.subject), body: retracted("entered-in-error") });
     }
+    let of_another = !o.focus.is_empty();
     let effective = date(&o.effective_date_time)
         .or_else(|| date(&o.effective_instant))
         .or_else(|| period(&o.effective_period));
@@ -164,7 +175,8 @@ fn observation(o: Observation<'_>) -> Result<Record<'_>, JsonError> {
         reference_range: o.reference_range,
     });
     values.extend(o.component);
-    let body = Body::Result { status: o.status, category: o.category, effective, values, has_members };
+    let body =
+        Body::Result { status: o.status, category: o.category, effective, values, has_members, of_another };
     Ok(Record { head, subject: subject(o.subject), body })
 }
 
@@ -172,28 +184,34 @@ fn retracted<'a>(status: &'static str) -> Body<'a> {
     Body::Retracted { status }
 }
 
-/// R4 ConditionVerificationStatusCodes; the same for allergies.
-fn certainty(status: Option<&str>) -> Result<Certainty, &'static str> {
-    match status {
-        Some("refuted") => Err("refuted"),
-        Some("entered-in-error") => Err("entered-in-error"),
-        Some("unconfirmed" | "provisional" | "differential" | "presumed") => Ok(Certainty::Unconfirmed),
-        // No status: the record states the diagnosis without reservation.
-        _ => Ok(Certainty::Confirmed),
+/// R4 ConditionVerificationStatusCodes; the same for allergies. No status: the record states the
+/// diagnosis without reservation.
+fn certainty(status: &Option<CodeableConcept<'_>>) -> Result<Certainty, &'static str> {
+    if says(status, &["entered-in-error"]) {
+        Err("entered-in-error")
+    } else if says(status, &["refuted"]) {
+        Err("refuted")
+    } else if says(status, &["unconfirmed", "provisional", "differential", "presumed"]) {
+        Ok(Certainty::Unconfirmed)
+    } else {
+        Ok(Certainty::Confirmed)
     }
 }
 
-fn is_current(status: Option<&str>) -> Option<bool> {
-    match status {
-        Some("active" | "recurrence" | "relapse") => Some(true),
-        Some("inactive" | "remission" | "resolved") => Some(false),
-        _ => None,
+/// Of two contradicting codes the one that says it goes on is taken.
+fn is_current(status: &Option<CodeableConcept<'_>>) -> Option<bool> {
+    if says(status, &["active", "recurrence", "relapse"]) {
+        Some(true)
+    } else if says(status, &["inactive", "remission", "resolved"]) {
+        Some(false)
+    } else {
+        None
     }
 }
 
 fn condition(c: Condition<'_>) -> Result<Record<'_>, JsonError> {
     let head = head("Condition", &c.id, &c.meta);
-    let certainty = match certainty(first_code(&c.verification_status)) {
+    let certainty = match certainty(&c.verification_status) {
         Ok(certainty) => certainty,
         Err(status) => return Ok(Record { head, subject: subject(c.subject), body: retracted(status) }),
     };
@@ -207,7 +225,7 @@ fn condition(c: Condition<'_>) -> Result<Record<'_>, JsonError> {
         .as_deref()
         .or(c.abatement_period.as_ref().and_then(|p| p.end.as_deref().or(p.start.as_deref())));
     let has_end = end.is_some();
-    let current = is_current(first_code(&c.clinical_status)).or(if has_end { Some(false) } else { None });
+    let current = is_current(&c.clinical_status).or(if has_end { Some(false) } else { None });
     let when = (start.is_some() || has_end).then(|| When::period(start, end));
     let event = Event {
         kind: Kind::Condition,
@@ -253,7 +271,7 @@ fn procedure(p: Procedure<'_>) -> Result<Record<'_>, JsonError> {
 
 fn allergy(a: AllergyIntolerance<'_>) -> Result<Record<'_>, JsonError> {
     let head = head("AllergyIntolerance", &a.id, &a.meta);
-    let certainty = match certainty(first_code(&a.verification_status)) {
+    let certainty = match certainty(&a.verification_status) {
         Ok(certainty) => certainty,
         Err(status) => return Ok(Record { head, subject: subject(a.patient), body: retracted(status) }),
     };
@@ -269,15 +287,20 @@ fn allergy(a: AllergyIntolerance<'_>) -> Result<Record<'_>, JsonError> {
     if is_intolerance {
         return Ok(Record { head, subject: subject(a.patient), body: Body::Other });
     }
+    // One that is filed under drugs and food at once is neither for sure.
+    let mut category = None;
+    if let [only] = a.category.as_slice() {
+        category = Some(only.clone());
+    }
     let event = Event {
         kind: Kind::AllergyIntolerance,
         code: a.code,
         medication: None,
         certainty,
-        current: is_current(first_code(&a.clinical_status)),
+        current: is_current(&a.clinical_status),
         when: date(&a.onset_date_time).or_else(|| date(&a.recorded_date)),
         routes: Vec::new(),
-        category: a.category.into_iter().next(),
+        category,
     };
     Ok(Record { head, subject: subject(a.patient), body: Body::Event(event) })
 }
@@ -305,6 +328,15 @@ fn medication_use(kind: Kind, m: MedicationUse<'_>) -> Result<Record<'_>, JsonEr
     let certainty = match m.intent.as_deref() {
         Some("proposal" | "plan" | "option") => Certainty::Unconfirmed,
         _ => certainty,
+    };
+    // R5: whether it is taken stands apart from the status of the record.
+    let adherence = m.adherence.map(|a| a.code).unwrap_or_default();
+    let certainty =
+        if says(&adherence, &["not-taking", "unknown"]) { Certainty::Unconfirmed } else { certainty };
+    // An order or a course that is active goes on, however long ago it began.
+    let current = match (m.status.as_deref(), certainty) {
+        (Some("active" | "in-progress"), Certainty::Confirmed) => Some(true),
+        _ => None,
     };
     let mut dosages = m.dosage_instruction;
     if let Some(raw) = m.dosage {
@@ -356,7 +388,7 @@ fn medication_use(kind: Kind, m: MedicationUse<'_>) -> Result<Record<'_>, JsonEr
         code: code.unwrap_or_default(),
         medication,
         certainty,
-        current: None,
+        current,
         when,
         routes,
         category: None,
@@ -387,10 +419,11 @@ fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
     };
     // R5 has no scope: there the category carries the same word. A Consent that says neither
     // may be about treatment or privacy and is not taken for research.
-    let says = |concept: &CodeableConcept<'_>| {
-        concept.coding.iter().any(|c| matches!(c.code.as_deref(), Some("research" | "RESEARCH")))
+    const RESEARCH: [&str; 4] = ["research", "RESEARCH", "rsdid", "rsreid"];
+    let about_research = |concept: &CodeableConcept<'_>| {
+        concept.coding.iter().any(|c| c.code.as_deref().is_some_and(|code| RESEARCH.contains(&code)))
     };
-    let research = c.scope.as_ref().is_some_and(says) || c.category.iter().any(says);
+    let research = c.scope.as_ref().is_some_and(about_research) || c.category.iter().any(about_research);
     let mut studies = Vec::new();
     let mut study_reference = None;
     for extension in c.extension {
@@ -401,7 +434,8 @@ fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
             study_reference = study_reference.or(reference.reference);
         }
     }
-    let expires = provision.and_then(|p| p.period).and_then(|p| p.end).map(|end| When::parse(&end));
+    let valid = provision.and_then(|p| p.period).or(c.period);
+    let (starts, expires) = valid.map_or((None, None), |p| (date(&p.start), date(&p.end)));
     let body = Body::Consent {
         state,
         research,
@@ -409,6 +443,7 @@ fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
         studies,
         study_reference,
         when: date(&c.date_time).or_else(|| date(&c.date)),
+        starts,
         expires,
     };
     Ok(Record { head, subject: person, body })
@@ -418,7 +453,12 @@ fn research_subject(r: ResearchSubject<'_>) -> Result<Record<'_>, JsonError> {
     let head = head("ResearchSubject", &r.id, &r.meta);
     let person = subject(r.individual).or_else(|| subject(r.subject));
     // R5: the latest state of `progress`; R4 and R4B: `status` itself.
-    let state = r.progress.last().and_then(|p| first_code(&p.subject_state)).or(r.status.as_deref());
+    let progress = r.progress.iter().rev().find_map(|p| first_code(&p.subject_state));
+    let state = progress.or(r.status.as_deref());
+    let ongoing = matches!(
+        state,
+        Some("on-study" | "on-study-intervention" | "on-study-observation" | "follow-up" | "active")
+    );
     let screening_only = matches!(
         state,
         Some(
@@ -440,8 +480,14 @@ fn research_subject(r: ResearchSubject<'_>) -> Result<Record<'_>, JsonError> {
         (start.is_some() || end.is_some()).then(|| When::period(start, end))
     });
     let (study, study_identifier) = r.study.map_or((None, None), |s| (s.reference, s.identifier));
-    let body =
-        Body::Participation { study, study_identifier, identifiers: r.identifier, screening_only, when };
+    let body = Body::Participation {
+        study,
+        study_identifier,
+        identifiers: r.identifier,
+        screening_only,
+        ongoing,
+        when,
+    };
     Ok(Record { head, subject: person, body })
 }
 

@@ -54,6 +54,8 @@ pub enum Body<'a> {
         /// The value of the observation itself, then its components.
         values: Vec<Component<'a>>,
         has_members: bool,
+        /// It is about somebody or something else than the patient (`focus`).
+        of_another: bool,
     },
     Event(Event<'a>),
     Consent {
@@ -65,6 +67,7 @@ pub enum Body<'a> {
         /// A study is referred to, but not by an identifier that could be compared.
         study_reference: Option<Text<'a>>,
         when: Date,
+        starts: Date,
         expires: Date,
     },
     Participation {
@@ -72,6 +75,7 @@ pub enum Body<'a> {
         study_identifier: Option<Identifier<'a>>,
         identifiers: Vec<Identifier<'a>>,
         screening_only: bool,
+        ongoing: bool,
         when: Date,
     },
     Answers {

@@ -2,10 +2,11 @@
 //! What prevents compiling is found by `compile`; here stands what compiles and is still wrong.
 
 use super::compile::Trial;
+use super::contradiction;
 use super::document::{Definition, File, Finding, Severity, SiteFile};
-use super::rule::{Comparison, Rule};
-use super::schema::CriterionKind;
+use super::rule::Rule;
 use crate::clinical::code::LOINC;
+use crate::score;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -58,14 +59,17 @@ pub fn check(definition: &Definition, site: &SiteFile) -> (Option<Trial>, Vec<Fi
         let at = Places::of(definition);
         unused(trial, definition, &mut findings);
         never_decided(trial, &at, &mut findings);
-        contradictions(trial, &at, &mut findings);
+        for (id, text) in contradiction::all(trial) {
+            let hint = "nobody could ever be eligible";
+            findings.push(finding(Severity::Error, at.get(&id), "TB-T022", text, hint));
+        }
         score_units(trial, &at, &mut findings);
         allocation(trial, definition, &mut findings);
         site_codes(trial, site, &mut findings);
         texts(trial, &at, &mut findings);
     }
     choices(definition, &mut findings);
-    findings.sort();
+    findings.sort_by(Finding::order);
     findings.dedup();
     let runs = !findings.iter().any(|f| f.severity == Severity::Error);
     (trial.filter(|_| runs), findings)
@@ -294,6 +298,9 @@ pub const SCORE_INPUTS: [(&str, &str); 15] = [
     ("etiology", ""),
 ];
 
+/// Inputs of scores that do not come from a variable of their own.
+const FROM_ELSEWHERE: [&str; 5] = ["sex", "age", "dialysis", "pt_prolongation", "ast_uln"];
+
 /// A criterion that can never be decided: an inclusion that nothing can meet or attest, an answer
 /// that is asked for within a window longer than the variable's own.
 fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
@@ -312,6 +319,18 @@ fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
         c.rule.walk(&mut |rule| match rule {
             Rule::Finding(f) if f.kinds.is_empty() => {
                 text = Some("a finding is looked for in no resource type".to_owned());
+            }
+            Rule::Score { score, .. } => {
+                let nothing = score::all(&score::Inputs::default(), &trial.score_options);
+                let inputs = nothing.get(score).map(|s| s.missing.clone()).unwrap_or_default();
+                let lacking: Vec<_> = inputs
+                    .into_iter()
+                    .filter(|i| !FROM_ELSEWHERE.contains(i) && trial.variable(i).is_none())
+                    .collect();
+                if !lacking.is_empty() {
+                    text =
+                        Some(format!("`{score}` needs {}, which are no variables here", lacking.join(", ")));
+                }
             }
             Rule::Age { at_least: None, at_most: None } => text = Some("an age rule has no bound".to_owned()),
             Rule::Answer { variable, within_days, .. } | Rule::Result { variable, within_days, .. } => {
@@ -343,82 +362,6 @@ fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
             findings.push(finding(Severity::Warning, at.get(&c.id), "TB-T021", text, "remove clear_when"));
         }
     }
-}
-
-/// Rules that exclude each other: bounds that no value satisfies, an inclusion that an exclusion
-/// repeats, an age range without a year in it. Every pair is compared, two criteria alone as well.
-fn contradictions(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
-    let mut report = |id: &str, text: String| {
-        findings.push(finding(Severity::Error, at.get(id), "TB-T022", text, "nobody could ever be eligible"));
-    };
-    for c in &trial.criteria {
-        c.rule.walk(&mut |rule| match rule {
-            Rule::Age { at_least: Some(low), at_most: Some(high) } if low > high => {
-                report(&c.id, format!("criterion {}: no age is at least {low} and at most {high}", c.id));
-            }
-            Rule::Result { variable, bounds, .. } => {
-                let low = bounds.iter().filter(|(b, _)| matches!(b, Comparison::AtLeast | Comparison::Above));
-                for (below, high) in
-                    bounds.iter().filter(|(b, _)| matches!(b, Comparison::AtMost | Comparison::Below))
-                {
-                    for (above, low) in low.clone() {
-                        let open = *above == Comparison::Above || *below == Comparison::Below;
-                        if low > high || (low == high && open) {
-                            let id = &trial.variables[*variable as usize].id;
-                            report(
-                                &c.id,
-                                format!("criterion {}: no value of `{id}` satisfies its bounds", c.id),
-                            );
-                        }
-                    }
-                }
-            }
-            _ => {}
-        });
-    }
-    for (i, a) in trial.criteria.iter().enumerate() {
-        for b in &trial.criteria[i + 1..] {
-            if a.kind != b.kind && requires_same(&a.rule, &b.rule) {
-                report(
-                    &b.id,
-                    format!("criteria {} and {} ask for the same thing and its opposite", a.id, b.id),
-                );
-            }
-            if a.kind == CriterionKind::Inclusion
-                && b.kind == CriterionKind::Inclusion
-                && disjoint(&a.rule, &b.rule)
-            {
-                report(&b.id, format!("criteria {} and {} cannot both be met", a.id, b.id));
-            }
-        }
-    }
-}
-
-fn requires_same(a: &Rule, b: &Rule) -> bool {
-    match (a, b) {
-        (Rule::Attested, Rule::Attested) => false,
-        _ => format!("{a:?}") == format!("{b:?}"),
-    }
-}
-
-fn disjoint(a: &Rule, b: &Rule) -> bool {
-    match (a, b) {
-        (Rule::Age { at_least: l1, at_most: h1 }, Rule::Age { at_least: l2, at_most: h2 }) => {
-            h1.zip(*l2).is_some_and(|(h, l)| h < l) || h2.zip(*l1).is_some_and(|(h, l)| h < l)
-        }
-        (Rule::Sex(a), Rule::Sex(b)) => a != b,
-        (Rule::Result { variable: v1, bounds: b1, .. }, Rule::Result { variable: v2, bounds: b2, .. }) => {
-            v1 == v2 && (apart(b1, b2) || apart(b2, b1))
-        }
-        _ => false,
-    }
-}
-
-fn apart(low: &[(Comparison, rust_decimal::Decimal)], high: &[(Comparison, rust_decimal::Decimal)]) -> bool {
-    low.iter().any(|(a, l)| {
-        matches!(a, Comparison::AtLeast | Comparison::Above)
-            && high.iter().any(|(b, h)| matches!(b, Comparison::AtMost | Comparison::Below) && h < l)
-    })
 }
 
 /// The formulas expect fixed units and answers.
@@ -486,7 +429,7 @@ fn site_codes(trial: &Trial, site: &SiteFile, findings: &mut Vec<Finding>) {
             let text = format!("system {from} is read as {to}, of which the trial uses no code");
             findings.push(finding(
                 Severity::Warning,
-                site.name.clone(),
+                site.place_of(from),
                 "TB-S008",
                 text,
                 "correct the system's URI",

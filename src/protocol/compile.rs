@@ -50,6 +50,7 @@ pub struct Criterion {
     pub applies: Option<Rule>,
     pub rule: Rule,
     pub clear_when: Option<Rule>,
+    pub attestation_days: Option<u32>,
     pub questions: Vec<(Rule, String)>,
     pub note: String,
 }
@@ -200,7 +201,7 @@ impl<'a> Compiler<'a> {
             self.site.site.units.keys().filter(|v| !index.contains_key(*v)).cloned().collect();
         for id in unknown {
             let text = format!("[units.{id}]: there is no such variable");
-            self.error(self.site.name.clone(), "TB-S002", text, "correct the name");
+            self.error(self.site.place_of(&format!("units.{id}")), "TB-S002", text, "correct the name");
         }
         (variables, index)
     }
@@ -218,9 +219,15 @@ impl<'a> Compiler<'a> {
                 self.error(file.place(span), check, format!("variable `{id}`: {error}"), hint);
             }
             variable::Problem::AliasTarget(alias, span) => {
-                let place = if span.end == 0 { self.site.name.clone() } else { file.place(span) };
+                let place = if span.end == 0 { self.site.place_of(&alias) } else { file.place(span) };
                 let text = format!("variable `{id}`: the spelling `{alias}` stands for no accepted unit");
                 self.error(place, "TB-T010", text, "list the unit under `units` first");
+            }
+            variable::Problem::AliasTaken(alias, span) => {
+                let place = if span.end == 0 { self.site.place_of(&alias) } else { file.place(span) };
+                let text =
+                    format!("variable `{id}`: the spelling `{alias}` is an accepted unit of another size");
+                self.error(place, "TB-T010", text, "a spelling means one unit");
             }
             variable::Problem::Number(text) => {
                 let text = format!("variable `{id}`: `{text}` is not a range of decimals");
@@ -338,6 +345,7 @@ impl<'a> Compiler<'a> {
                 applies: c.applies.as_ref().map(&mut compile),
                 rule: compile(&c.rule),
                 clear_when: c.clear_when.as_ref().map(&mut compile),
+                attestation_days: c.attestation_days,
                 questions: c.questions.iter().map(|q| (compile(&q.when), q.reason.clone())).collect(),
                 note: c.note.clone(),
             };

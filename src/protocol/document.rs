@@ -3,6 +3,7 @@
 use super::schema::{Document, Site};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,6 +27,23 @@ pub struct Finding {
     pub id: &'static str,
     pub text: String,
     pub hint: String,
+}
+
+impl Finding {
+    /// File, then line as a number, then how bad it is.
+    pub fn order(&self, other: &Finding) -> Ordering {
+        fn key(f: &Finding) -> (&str, u64, Severity, &str, &str) {
+            let (file, line) = match f.place.rsplit_once(':') {
+                Some((file, line)) => match line.parse() {
+                    Ok(line) => (file, line),
+                    Err(_) => (f.place.as_str(), 0),
+                },
+                None => (f.place.as_str(), 0),
+            };
+            (file, line, f.severity, f.id, &f.text)
+        }
+        key(self).cmp(&key(other))
+    }
 }
 
 impl fmt::Display for Finding {
@@ -140,6 +158,12 @@ impl SiteFile {
 
     pub fn place(&self, span: std::ops::Range<usize>) -> String {
         place(&self.name, &self.text, span.start)
+    }
+
+    /// The line on which a key or a section of the file first stands.
+    pub fn place_of(&self, words: &str) -> String {
+        let line = self.text.lines().position(|l| !l.trim_start().starts_with('#') && l.contains(words));
+        format!("{}:{}", self.name, line.map_or(1, |at| at + 1))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod codes;
 pub mod compile;
+mod contradiction;
 pub mod document;
 pub mod rule;
 pub mod schema;

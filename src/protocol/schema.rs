@@ -215,6 +215,9 @@ pub struct Criterion {
     pub rule: Rule,
     /// A negative finding that settles an exclusion about which nothing else is known.
     pub clear_when: Option<Rule>,
+    /// For how many days an attestation that the exclusion does not apply, or the inclusion does, is good;
+    /// none: for good.
+    pub attestation_days: Option<u32>,
     /// What raises a question that only a person can answer.
     #[serde(default)]
     pub questions: Vec<Question>,

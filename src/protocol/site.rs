@@ -60,9 +60,12 @@ impl Site {
         if let Some(text) = &file.site.pt_control_s {
             match text.parse::<Decimal>() {
                 Ok(seconds) if seconds > Decimal::ZERO => site.pt_control_s = Some(seconds),
-                _ => {
-                    error(file.name.clone(), "TB-S005", "pt_control_s is not a number of seconds".into(), "")
-                }
+                _ => error(
+                    file.place_of("pt_control_s"),
+                    "TB-S005",
+                    "pt_control_s is not a number of seconds".into(),
+                    "write it as a string, for example \"12.5\"",
+                ),
             }
         }
         if findings.is_empty() { Ok(site) } else { Err(findings) }
@@ -88,6 +91,11 @@ impl Site {
             .collect();
         found.sort_unstable();
         found
+    }
+
+    /// Are records of this kind declared complete from some day on?
+    pub fn has_feed(&self, kind: Kind) -> bool {
+        self.feeds.contains_key(&kind)
     }
 
     /// Was nothing of this kind missed since `day`?

@@ -63,6 +63,8 @@ pub struct Threshold {
 pub enum Problem {
     Unit(UnitError, std::ops::Range<usize>),
     AliasTarget(String, std::ops::Range<usize>),
+    /// The spelling is another accepted unit already.
+    AliasTaken(String, std::ops::Range<usize>),
     Number(String),
     NeitherUnitNorAnswers,
     AnswerUnknown(String),
@@ -133,27 +135,19 @@ fn measured(
     for unit in &v.units {
         // Spellings with a caret are not UCUM; they are aliases of the star.
         accept(&unit.get_ref().replace('^', "*"), unit.span(), problems);
-        if unit.get_ref().contains('^') {
-            accept(&unit.get_ref().replace('^', "*"), unit.span(), problems);
-        }
     }
     let caret: Vec<(String, Factor)> =
         factors.iter().filter(|(u, _)| u.contains('*')).map(|(u, f)| (u.replace('*', "^"), *f)).collect();
     factors.extend(caret);
-    for (alias, target) in &v.aliases {
-        match factors.get(target.get_ref()).copied() {
-            Some(factor) => {
-                factors.insert(alias.clone(), factor);
+    let spelled = (v.aliases.iter().map(|(alias, target)| (alias, target.get_ref(), target.span())))
+        .chain(site.iter().map(|(alias, target)| (alias, target, 0..0)));
+    for (alias, target, span) in spelled {
+        match (factors.get(target).copied(), factors.get(alias).copied()) {
+            (None, _) => problems.push(Problem::AliasTarget(alias.clone(), span)),
+            (Some(to), Some(own)) if to != own => problems.push(Problem::AliasTaken(alias.clone(), span)),
+            (Some(to), _) => {
+                factors.insert(alias.clone(), to);
             }
-            None => problems.push(Problem::AliasTarget(alias.clone(), target.span())),
-        }
-    }
-    for (alias, target) in site {
-        match factors.get(target).copied() {
-            Some(factor) => {
-                factors.insert(alias.clone(), factor);
-            }
-            None => problems.push(Problem::AliasTarget(alias.clone(), 0..0)),
         }
     }
     let plausible = v.plausible.as_ref().and_then(|[low, high]| {

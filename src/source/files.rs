@@ -36,39 +36,50 @@ pub fn read(paths: &[PathBuf], take: &mut Take<'_>) -> Vec<Problem> {
     for path in paths {
         if path.as_os_str() == "-" {
             stream("-", Box::new(io::stdin().lock()), take, &mut problems);
-        } else {
-            walk(path, true, take, &mut problems);
+        } else if walk(path, true, take, &mut problems) == 0 {
+            let text = "the folder holds no .json, .ndjson or .jsonl file, nor a .gz of one".into();
+            problems.push(Problem { place: path.display().to_string(), text });
         }
     }
     problems
 }
 
-fn walk(path: &Path, named: bool, take: &mut Take<'_>, problems: &mut Vec<Problem>) {
+/// Reads a file, or what a folder holds; returns how many files were tried.
+fn walk(path: &Path, named: bool, take: &mut Take<'_>, problems: &mut Vec<Problem>) -> usize {
     let place = path.display().to_string();
+    let failed = |error: io::Error, problems: &mut Vec<Problem>| {
+        problems.push(Problem { place: path.display().to_string(), text: error.to_string() });
+        1
+    };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return problems.push(Problem { place, text: error.to_string() }),
+        Err(error) => return failed(error, problems),
     };
     if metadata.is_dir() {
+        // A link to a folder may lead in a circle: only one that was named is followed.
+        if !named && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) {
+            return 0;
+        }
         let entries =
             fs::read_dir(path).and_then(|d| d.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>());
-        match entries {
+        return match entries {
             Ok(mut entries) => {
                 entries.sort();
-                entries.iter().for_each(|entry| walk(entry, false, take, problems));
+                entries.iter().map(|entry| walk(entry, false, take, problems)).sum()
             }
-            Err(error) => problems.push(Problem { place, text: error.to_string() }),
-        }
-        return;
+            Err(error) => failed(error, problems),
+        };
     }
-    // In a folder, files that are plainly something else are passed over; a file that was named is read.
-    if !named && !is_fhir_name(path) {
-        return;
+    // In a folder, files that are plainly something else are passed over, and so are pipes and devices,
+    // which may never end; a file that was named is read.
+    if !named && !(is_fhir_name(path) && metadata.is_file()) {
+        return 0;
     }
     match File::open(path) {
         Ok(file) => stream(&place, Box::new(file), take, problems),
-        Err(error) => problems.push(Problem { place, text: error.to_string() }),
+        Err(error) => return failed(error, problems),
     }
+    1
 }
 
 fn is_fhir_name(path: &Path) -> bool {
@@ -127,8 +138,25 @@ fn documents(place: &str, mut reader: impl BufRead, take: &mut Take<'_>, problem
         if line.len() > MAX_DOCUMENT {
             return problem(0, format!("larger than {} MiB", MAX_DOCUMENT >> 20));
         }
-        if let Err(error) = take(&line, place) {
-            problem(0, error.to_string());
+        match take(&line, place) {
+            // A first line that is broken must not take the others with it.
+            Err(JsonError::Syntax { .. }) if has_documents_below(&line) => {
+                for (at, line) in line.split(|b| *b == b'\n').enumerate() {
+                    let line = line.trim_ascii();
+                    if line.len() > MAX_LINE {
+                        problem(number + at, too_long());
+                    } else if !line.is_empty()
+                        && let Err(error) = take(line, &format!("{place}:{}", number + at))
+                    {
+                        problem(number + at, in_line(error));
+                    }
+                }
+            }
+            Err(JsonError::Syntax { line, column }) => {
+                problem(number + line.max(1) - 1, format!("not JSON at column {column}"));
+            }
+            Err(error) => problem(0, error.to_string()),
+            Ok(()) => {}
         }
         return;
     }
@@ -136,9 +164,9 @@ fn documents(place: &str, mut reader: impl BufRead, take: &mut Take<'_>, problem
         if !line.trim_ascii().is_empty() {
             let here = format!("{place}:{number}");
             if line.len() > MAX_LINE && number > 1 {
-                problem(number, format!("the line is longer than {} MiB", MAX_LINE >> 20));
+                problem(number, too_long());
             } else if let Err(error) = take(line.trim_ascii(), &here) {
-                problem(number, error.to_string());
+                problem(number, in_line(error));
             }
         }
         line.clear();
@@ -151,9 +179,29 @@ fn documents(place: &str, mut reader: impl BufRead, take: &mut Take<'_>, problem
     }
 }
 
+fn too_long() -> String {
+    format!("the line is longer than {} MiB", MAX_LINE >> 20)
+}
+
+/// The number of the line stands before it already.
+fn in_line(error: JsonError) -> String {
+    match error {
+        JsonError::Syntax { column, .. } => format!("not JSON at column {column}"),
+        other => other.to_string(),
+    }
+}
+
+/// Does a later line begin a document and end it?
+fn has_documents_below(text: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').skip(1).any(|line| {
+        let line = line.trim_ascii_end();
+        line.starts_with(b"{\"") && line.ends_with(b"}") && stands_alone(line)
+    })
+}
+
 /// Reads up to and with the line end. A longer line is read to its end but kept only to the limit
 /// plus one byte, so that its length can be seen.
-fn bounded_line(reader: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+pub(crate) fn bounded_line(reader: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
     let mut read = 0;
     loop {
         let available = reader.fill_buf()?;

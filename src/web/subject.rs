@@ -20,6 +20,7 @@ struct CriterionRow {
     decides: bool,
     text: String,
     text_zh: String,
+    /// Empty where the evidence says it already.
     reason: String,
     evidence: Vec<(String, String)>,
     needs: Vec<String>,
@@ -153,6 +154,8 @@ fn criteria(trial: &Trial, latest: &Decision, stored: &Stored) -> Vec<CriterionR
     let row = |c: &stored::Criterion| {
         let defined = trial.criterion(&c.id).map(|index| &trial.criteria[usize::from(index)]);
         let evidence = |e: &stored::Evidence| (words::reason(trial, &e.summary), e.reference.clone());
+        let shown = c.evidence.iter().map(|e| e.summary.as_str()).collect::<Vec<_>>().join("; ");
+        let said = !c.evidence.is_empty() && (c.reason == shown || c.reason == "attested");
         CriterionRow {
             id: c.id.clone(),
             kind: if c.id.starts_with('I') { "inclusion" } else { "exclusion" },
@@ -161,7 +164,7 @@ fn criteria(trial: &Trial, latest: &Decision, stored: &Stored) -> Vec<CriterionR
             // The words that were judged, and their translation only if they are still the same.
             text_zh: defined.filter(|d| d.text.en == c.text).map(|d| d.text.zh.clone()).unwrap_or_default(),
             text: c.text.clone(),
-            reason: words::reason(trial, &c.reason),
+            reason: if said { String::new() } else { words::reason(trial, &c.reason) },
             evidence: c.evidence.iter().map(evidence).collect(),
             needs: words::needs(trial, &c.needs),
         }

@@ -143,15 +143,24 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// A reason with the names of variables and scores instead of their ids.
+/// A reason with the names of variables and scores instead of their ids, and times for people.
 pub(super) fn reason(trial: &Trial, text: &str) -> String {
-    let plain = |part: &str| match part.split_once(' ') {
-        Some((id, rest)) if id.contains('_') || trial.variable(id).is_some() => {
-            format!("{} {rest}", name(trial, id))
-        }
-        _ => part.to_owned(),
+    let is_id = |word: &str| word.contains('_') || trial.variable(word).is_some();
+    let word = |(place, word): (usize, &str)| match place {
+        0 if is_id(word) => name(trial, word).to_owned(),
+        _ => time_in(word),
     };
-    text.split("; ").map(plain).collect::<Vec<_>>().join("; ")
+    let part = |part: &str| part.split(' ').enumerate().map(word).collect::<Vec<_>>().join(" ");
+    text.split("; ").map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// A word, or the time it is, with the punctuation after it.
+fn time_in(word: &str) -> String {
+    let bare = word.trim_end_matches([',', '.']);
+    match DateTime::parse_from_rfc3339(bare) {
+        Ok(_) => taken(bare) + &word[bare.len()..],
+        Err(_) => word.to_owned(),
+    }
 }
 
 fn number(number: Option<&Number>) -> String {
@@ -333,6 +342,11 @@ mod tests {
             (
                 "child_pugh [11, 15]; inr 3.6 1, 2026-11-15",
                 "Child-Pugh [11, 15]; International normalized ratio 3.6 1, 2026-11-15",
+            ),
+            ("consent given, 2026-11-19T11:00:00Z", "consent given, 2026-11-19 11:00 UTC"),
+            (
+                "inr 2.0, 2026-11-20T08:00:00+08:00, x",
+                "International normalized ratio 2.0, 2026-11-20 08:00 +08:00, x",
             ),
             (
                 "glucocorticoid (8640), 2026-06-10 to 2026-06-20",

@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 
 /// Rows on one page.
 const PAGE: usize = 200;
+/// With more deciding criteria than this, a row names them by id only.
+const FEW: usize = 3;
 pub(super) const DECISIONS: [&str; 3] = ["eligible", "undetermined", "ineligible"];
 
 /// What the address asks for, as it was written.
@@ -106,6 +108,8 @@ struct Row {
     readable: bool,
     blocked: Vec<String>,
     why: Vec<Why>,
+    /// Few criteria decide: their texts are shown, not only their ids.
+    few: bool,
     needs: Vec<String>,
     meld: String,
     child_pugh: String,
@@ -214,6 +218,7 @@ fn row(trial: &Trial, d: &Decision, randomized: &BTreeSet<String>, stale: &BTree
         readable,
         blocked: stored.blocked.iter().map(|code| words::blocked(code).to_owned()).collect(),
         why: words::why(trial, &d.deciding, &stored),
+        few: d.deciding.len() <= FEW,
         needs: words::needs(trial, &stored.needs),
         meld: words::score(stored.scores.get("meld_unos")),
         child_pugh: words::score(stored.scores.get("child_pugh")),
