@@ -494,8 +494,15 @@ fn fields(text: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
+/// Names of metrics, `trialbridge_…`.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    text.match_indices("trialbridge_")
+        .map(|(at, _)| text[at..].split(|c: char| !is_word(c)).next().unwrap_or_default().to_owned())
+        .collect()
+}
+
 #[test]
-fn every_key_and_exit_code_is_documented() {
+fn every_key_exit_code_and_metric_is_documented() {
     let page = read(&root().join("docs/operating.md"));
     let structs = fields(&read(&root().join("src/config.rs")));
     let mut findings = Vec::new();
@@ -522,6 +529,14 @@ fn every_key_and_exit_code_is_documented() {
             findings.push(format!("docs/operating.md: no row for exit code {code}"));
         }
     }
+    let metrics = metric_names(&read(&root().join("src/web/ops.rs")));
+    for metric in metrics.difference(&metric_names(&page)) {
+        findings.push(format!("docs/operating.md: no word of the metric {metric}"));
+    }
+    for metric in metric_names(&page).difference(&metrics) {
+        findings.push(format!("docs/operating.md: src/web/ops.rs does not give out {metric}"));
+    }
+    assert!(metrics.len() > 4, "{} metrics were found", metrics.len());
     none("the operator's page", &findings);
     assert!(keys > 25 && codes.len() > 8, "{keys} keys and {} exit codes were found", codes.len());
 }
