@@ -109,9 +109,19 @@ pub async fn once(
         overlap: Duration::from_secs(u64::from(shell.config.pull.overlap_minutes) * 60),
         ..PullOptions::new(now())
     };
-    let needs = needs::of(&shell.trial);
+    let capability = match client.capability().await {
+        Err(error @ (ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. })) => {
+            return Err(super::writeback::server_failure(&error));
+        }
+        // What the server does not state is found out by asking.
+        stated => stated.unwrap_or_default(),
+    };
+    let needs = needs::of(&shell.trial, capability.search_params("Observation").as_ref());
     let mut sink = PullInbox::new(Arc::clone(store), arguments.full && !arguments.dry_run);
     let mut report = pull(&client, &cohort, &needs, &options, &mut sink, progress).await;
+    if !arguments.dry_run && report.fatal.is_none() {
+        studies(&client, &mut sink, &mut report).await?;
+    }
     if report.is_complete() {
         let types = needs
             .iter()
@@ -143,6 +153,37 @@ pub async fn once(
     Ok((report, done))
 }
 
+/// Stores and counts a resource that was read by its id.
+fn take(
+    sink: &mut PullInbox,
+    server: &str,
+    resource_type: &str,
+    body: &[u8],
+    report: &mut PullReport,
+) -> Result<(), Failure> {
+    let fate = sink.accept_page(server, resource_type, None, body).map_err(Failure::problem)?;
+    report.pages += 1;
+    report.resources += fate.resources;
+    Ok(())
+}
+
+/// Which study somebody takes part in is said by the study, not by the ResearchSubject.
+async fn studies(client: &FhirClient, sink: &mut PullInbox, report: &mut PullReport) -> Result<(), Failure> {
+    let server = client.base_url().to_owned();
+    for reference in std::mem::take(&mut sink.studies) {
+        // A study elsewhere stays unread, and with it whether it is another one.
+        let Some(id) = client.id_in(&reference, "ResearchStudy") else { continue };
+        match client.read_strict("ResearchStudy", &id).await {
+            Ok(found) => {
+                take(sink, &server, "ResearchStudy", &found.body, report)?;
+            }
+            Err(ServerError::Status { status: 404 | 405 | 410 | 501, .. }) => {}
+            Err(error) => report.incomplete.push(format!("ResearchStudy/{{id}}: {error}")),
+        }
+    }
+    Ok(())
+}
+
 /// A search does not tell what was deleted. After everything was loaded, what is held and did not
 /// come is asked for by its id: what is gone is put down as deleted, what is still there is taken as
 /// it now is.
@@ -157,7 +198,7 @@ async fn vanished(
     for key in sink.missing(&server, types, everybody)? {
         match client.read_strict(&key.resource_type, &key.id).await {
             Ok(found) => {
-                sink.accept_page(&server, &key.resource_type, None, &found.body).map_err(Failure::problem)?;
+                take(sink, &server, &key.resource_type, &found.body, report)?;
             }
             Err(ServerError::Status { status: 404 | 410, .. }) => sink.deleted(&server, &key)?,
             Err(error) => {

@@ -4,6 +4,7 @@ use super::support::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use trialbridge::sandbox::Intent;
 
 #[test]
 fn the_store_says_what_screen_says_of_the_same_resources() {
@@ -31,6 +32,20 @@ fn the_store_says_what_screen_says_of_the_same_resources() {
     let eligible = subjects.values().filter(|v| v["decision"] == "eligible").count();
     assert_eq!(bench.ok(&["subjects", "--decision", "eligible"]).lines().len(), eligible);
     bench.run(&["subjects", "--decision", "perhaps"]).code(2);
+
+    // What each patient is there to show is what the pull comes to.
+    for case in trialbridge::sandbox::synthetic_cases(today()) {
+        let v = &subjects[&format!("Patient/{}", case.id)];
+        let (decision, deciding) = match case.intent {
+            Intent::Eligible => ("eligible", None),
+            Intent::AwaitingConsent | Intent::ScoreGap(_) => ("undetermined", Some("I3")),
+            Intent::Ineligible(id) => ("ineligible", Some(id)),
+            Intent::Undetermined(id) => ("undetermined", Some(id)),
+        };
+        assert_eq!(v["decision"], decision, "{}: {}", case.id, case.story);
+        let named = v["deciding"].as_array().expect("deciding");
+        assert!(deciding.is_none_or(|id| named.iter().any(|d| d == id)), "{}: {named:?}", case.id);
+    }
 
     let types: BTreeSet<String> = trialbridge::sandbox::synthetic_patients(today())
         .iter()
