@@ -101,6 +101,7 @@ pub async fn once(
         ),
     };
     let patient = arguments.patient.as_deref().map(|p| p.strip_prefix("Patient/").unwrap_or(p).to_owned());
+    let named = patient.clone();
     let options = PullOptions {
         full: arguments.full,
         since,
@@ -130,6 +131,10 @@ pub async fn once(
             .collect();
         let everybody = cohort == Cohort::All && arguments.patient.is_none();
         vanished(&client, &mut sink, &types, everybody, &mut report).await?;
+        // The one patient who was asked for was looked for by id, and is not there.
+        if let Some(id) = named.filter(|_| report.patients == 0 && !arguments.dry_run) {
+            sink.gone(client.base_url(), &id)?;
+        }
     }
     let mut done = Progressed::default();
     if !arguments.dry_run {
@@ -238,6 +243,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let summary = summary(&report, done);
     print(global, &mut out, &summary)?;
     out.finish()?;
+    if arguments.patient.is_some() && report.is_complete() && report.patients == 0 {
+        let hint = "what was held of them is kept; the patient counts as deleted at the source";
+        return Err(Failure::new(exit::PROBLEMS, "the server has no Patient of this id", hint));
+    }
     failed(&report, code)
 }
 
@@ -246,7 +255,13 @@ fn failed(report: &PullReport, code: u8) -> Outcome {
         Some(fatal) => Err(Failure::new(
             code,
             format!("the pull ended early: {fatal}"),
-            "what was received is stored; run the same command again to go on",
+            match code {
+                exit::PROBLEMS => {
+                    "see [pull] cohort: the server does not know what it names, or cannot search so"
+                }
+                exit::REFUSED => "see [fhir.auth]; what was received is stored",
+                _ => "what was received is stored; run the same command again to go on",
+            },
         )),
         None => Ok(code),
     }
@@ -257,6 +272,8 @@ pub fn exit_code(report: &PullReport) -> u8 {
     match &report.fatal {
         Some(Fatal::Server(ServerError::Unreachable { .. })) => exit::UNREACHABLE,
         Some(Fatal::Server(ServerError::Refused { .. })) => exit::REFUSED,
+        // A Group, List or search that is not there is not there the next time either.
+        Some(Fatal::Server(ServerError::Status { status: 400 | 404 | 410, .. })) => exit::PROBLEMS,
         Some(Fatal::Server(_)) => exit::PARTIAL,
         Some(_) => exit::PROBLEMS,
         None if !report.is_complete() => exit::PARTIAL,

@@ -99,6 +99,19 @@ impl PullInbox {
         Ok(missing)
     }
 
+    /// Puts down that a server no longer has a patient, if it ever had.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn gone(&self, server: &str, id: &str) -> Result<(), StoreError> {
+        let key = RecordKey { source: server.to_owned(), resource_type: "Patient".into(), id: id.to_owned() };
+        let held = self.store.records_by_ids(std::slice::from_ref(&key))?;
+        match held.iter().any(|r| r.state != RecordState::Deleted) {
+            true => self.deleted(server, &key),
+            false => Ok(()),
+        }
+    }
+
     /// Puts down that a server no longer has a resource.
     pub fn deleted(&self, server: &str, key: &RecordKey) -> Result<(), StoreError> {
         let bundle = serde_json::json!({

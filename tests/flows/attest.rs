@@ -48,6 +48,7 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     attest(&bench, "p-999", "E8", "no").code(1).says("not in the store");
     attest(&bench, "p 20", "E8", "no").code(2);
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", " ", "--reason", "x"]).code(2);
+    bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A\nB", "--reason", "x"]).code(2);
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A", "--reason", ""]).code(2);
 
     let log = bench.ok(&["audit", "show", "--subject", "p-037"]).lines();

@@ -91,7 +91,8 @@ fn it_pulls_by_itself_and_stops_when_told() {
     let bench = bench(&hospital, "0 0 3 1 1 *");
     let service = Service::start(&bench);
     assert!(wait_for(|| bench.run(&["subjects"]).out.lines().count() == 2), "nothing was pulled");
-    assert!(matches!(status(&service.ops, "/livez"), 200 | 404), "an answer");
+    assert_eq!(status(&service.ops, "/livez"), 200);
+    assert!(wait_for(|| status(&service.ops, "/readyz") == 200), "ready after a pull");
     // Who wants to write is told who does.
     bench.run(&["pull"]).code(15).says("serve");
     service.stop();
