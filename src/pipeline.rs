@@ -116,6 +116,15 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What of a document cannot be used, as path and reason. Stores nothing.
+    pub fn unusable(&self, item: &InboxItem) -> Vec<(String, String)> {
+        let mut intake = Intake::new(item, "");
+        if let Err(error) = intake.take() {
+            intake.quarantine(reason(&error), &path_of(&error), None);
+        }
+        intake.quarantine.into_iter().map(|q| (q.path, q.reason)).collect()
+    }
+
     /// Judges every subject that changed, and every subject last judged on another day: windows move.
     pub fn judge(
         &self,

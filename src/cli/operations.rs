@@ -9,6 +9,7 @@ use crate::randomize::Digest;
 use crate::store::{AuditEntry, Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
@@ -89,21 +90,30 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             if rows.is_empty() {
                 return Err(Failure::problem("nothing of that kind is in quarantine"));
             }
-            for q in open.iter().filter(|q| rows.contains(&q.inbox_seq)) {
-                let audit = NewAudit {
-                    at: stamp(now()),
-                    actor: "operator".into(),
-                    role: "operator".into(),
-                    action: "quarantine.replay".into(),
-                    subject: None,
-                    detail: detail(&[("quarantine", &q.id.to_string())]),
-                };
-                store.resolve_quarantine(q.id, audit)?;
-            }
+            let audit = |action: &str, what: (&str, &str)| NewAudit {
+                at: stamp(now()),
+                actor: "operator".into(),
+                role: "operator".into(),
+                action: action.into(),
+                subject: None,
+                detail: detail(&[what]),
+            };
+            store.append_audit(audit("quarantine.replay", ("documents", &rows.len().to_string())))?;
+            let pipeline = shell.pipeline(&store);
+            let mut still = BTreeSet::new();
             for seq in &rows {
+                let item = store.inbox_item(*seq)?;
+                still.extend(pipeline.unusable(&item).into_iter().map(|(path, reason)| (*seq, path, reason)));
                 store.mark(*seq, InboxState::Pending)?;
             }
-            let done = shell.pipeline(&store).run(now(), today())?;
+            let done = pipeline.run(now(), today())?;
+            // What is still broken stays where it was.
+            for q in open.iter().filter(|q| rows.contains(&q.inbox_seq)) {
+                if !still.contains(&(q.inbox_seq, q.path.clone(), q.reason.clone())) {
+                    let audit = audit("quarantine.resolve", ("quarantine", &q.id.to_string()));
+                    store.resolve_quarantine(q.id, audit)?;
+                }
+            }
             if global.output() == Output::Table {
                 out.line(&format!(
                     "{} documents read again: {} new, {} changed, {} in quarantine",

@@ -59,7 +59,17 @@ fn what_cannot_be_used_is_kept_shown_and_read_again() {
     bench.ok(&["quarantine", "replay", &first]);
     assert_eq!(bench.ok(&["quarantine", "list"]).lines().len(), 4);
     let log = bench.ok(&["audit", "show"]).lines();
-    assert_eq!(log.iter().filter(|e| e["action"] == "quarantine.replay").count(), 5);
+    assert_eq!(log.iter().filter(|e| e["action"] == "quarantine.replay").count(), 2);
+    assert_eq!(log.iter().filter(|e| e["action"] == "quarantine.resolve").count(), 0);
+    // What can be read by now is resolved, and what is not, is not: an entry of an older reader.
+    let older = "INSERT INTO quarantine (inbox_seq, reason, path, sha256, at)
+                 SELECT seq, 'structure', 'birthDate', sha256, 'then' FROM inbox ORDER BY seq LIMIT 1";
+    bench.database().execute_batch(older).expect("sql");
+    assert_eq!(bench.ok(&["quarantine", "list"]).lines().len(), 5);
+    bench.ok(&["quarantine", "replay"]);
+    assert_eq!(bench.ok(&["quarantine", "list"]).lines(), list);
+    let log = bench.ok(&["audit", "show"]).lines();
+    assert_eq!(log.iter().filter(|e| e["action"] == "quarantine.resolve").count(), 1);
 
     let v = bench.ok(&["verify"]).json();
     let inbox = |key: &str| v["inbox"][key].as_u64().expect("a number");
