@@ -50,6 +50,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
     let shell = Shell::new(global)?;
     match command {
         Command::Generate(a) => {
+            super::attest::signed(&a.by)?;
             let store = shell.open("allocation generate")?;
             let list = generate(&shell, &*store, &a.by)?;
             global.note(&format!("key file: {}", key_path(&shell).display()));
@@ -326,6 +327,10 @@ fn verify(global: &Global, shell: &Shell) -> Outcome {
 }
 
 fn reveal(_global: &Global, shell: &Shell, a: &RevealArguments) -> Outcome {
+    super::attest::signed(&a.by)?;
+    if a.reason.trim().is_empty() {
+        return Err(Failure::new(exit::USAGE, "a list is not opened without a reason", "--reason TEXT"));
+    }
     let store = shell.open("allocation reveal")?;
     let list = sealed(&*store, &shell.trial.study.id)?;
     let key = read_key(shell)?;

@@ -160,9 +160,13 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
     judge(global, &shell, store, &key)
 }
 
-fn signed(by: &str) -> Result<(), Failure> {
+/// A signature is a name on one line.
+pub fn signed(by: &str) -> Result<(), Failure> {
     if by.trim().is_empty() {
         return Err(Failure::new(exit::USAGE, "nobody signs it", "--by NAME"));
+    }
+    if by.chars().any(char::is_control) {
+        return Err(Failure::new(exit::USAGE, "a name holds no control characters", "--by NAME"));
     }
     Ok(())
 }

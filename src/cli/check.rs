@@ -163,7 +163,8 @@ fn network(
     };
     let software = capability.software.as_deref().unwrap_or("software unknown");
     lines.push(format!("ok    fhir              {base_url}  {software}, {release}"));
-    for need in trial.map(needs::of).unwrap_or_default() {
+    let offered = capability.search_params("Observation");
+    for need in trial.map(|t| needs::of(t, offered.as_ref())).unwrap_or_default() {
         if capability.offers(&need.resource_type, "search-type") == Some(false) {
             let text = format!("the server does not offer to search {}", need.resource_type);
             report(

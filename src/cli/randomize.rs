@@ -33,9 +33,7 @@ pub struct Arguments {
 pub fn run(global: &Global, a: &Arguments) -> Outcome {
     let shell = Shell::new(global)?;
     let key = subject(&a.subject)?;
-    if a.by.trim().is_empty() {
-        return Err(Failure::new(exit::USAGE, "nobody signs it", "--by NAME"));
-    }
+    super::attest::signed(&a.by)?;
     let store = shell.open("randomize")?;
     // On today's facts: whatever lies in the inbox is looked at first.
     shell.pipeline(&store).run(now(), today())?;

@@ -21,6 +21,14 @@ struct Head {
     resource_type: Option<String>,
     #[serde(default)]
     id: Option<String>,
+    #[serde(default)]
+    study: Option<Reference>,
+}
+
+#[derive(Deserialize, Default)]
+struct Reference {
+    #[serde(default)]
+    reference: Option<String>,
 }
 
 /// The head of an entry; empty for one that cannot be read, which counts all the same.
@@ -48,12 +56,14 @@ pub struct PullInbox {
     store: Arc<dyn Store>,
     /// `Type/id` of everything that came, for a pull that loads everything.
     seen: Option<BTreeSet<String>>,
+    /// References to the studies that the ResearchSubjects name.
+    pub studies: BTreeSet<String>,
 }
 
 impl PullInbox {
     /// `full`: everything is loaded, so what does not come may have been deleted.
     pub fn new(store: Arc<dyn Store>, full: bool) -> PullInbox {
-        PullInbox { store, seen: full.then(BTreeSet::new) }
+        PullInbox { store, seen: full.then(BTreeSet::new), studies: BTreeSet::new() }
     }
 
     /// What the store holds from this server and did not come: records of the patients that came, and,
@@ -89,6 +99,19 @@ impl PullInbox {
         Ok(missing)
     }
 
+    /// Puts down that a server no longer has a patient, if it ever had.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn gone(&self, server: &str, id: &str) -> Result<(), StoreError> {
+        let key = RecordKey { source: server.to_owned(), resource_type: "Patient".into(), id: id.to_owned() };
+        let held = self.store.records_by_ids(std::slice::from_ref(&key))?;
+        match held.iter().any(|r| r.state != RecordState::Deleted) {
+            true => self.deleted(server, &key),
+            false => Ok(()),
+        }
+    }
+
     /// Puts down that a server no longer has a resource.
     pub fn deleted(&self, server: &str, key: &RecordKey) -> Result<(), StoreError> {
         let bundle = serde_json::json!({
@@ -121,10 +144,14 @@ impl PullSink for PullInbox {
         }
         let receipt = accept(&*self.store, "pull", origin, bytes.to_vec()).map_err(|e| e.to_string())?;
         let resources = pieces.as_ref().map_or(0, Vec::len);
-        if let Some(seen) = &mut self.seen {
-            seen.extend(
-                pieces.into_iter().flatten().filter_map(|h| Some(format!("{}/{}", h.resource_type?, h.id?))),
-            );
+        for head in pieces.into_iter().flatten() {
+            let (Some(resource_type), Some(id)) = (head.resource_type, head.id) else { continue };
+            if resource_type == "ResearchSubject" {
+                self.studies.extend(head.study.and_then(|s| s.reference));
+            }
+            if let Some(seen) = &mut self.seen {
+                seen.insert(format!("{resource_type}/{id}"));
+            }
         }
         Ok(PageFate { stored: receipt.first, resources })
     }

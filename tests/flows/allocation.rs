@@ -141,7 +141,7 @@ fn every_tampering_is_found() {
         ("slots swapped", swap.into(), [true, false, false]),
         (
             "a slot damaged",
-            "UPDATE allocation_slot SET sealed = 'x' WHERE position = 9".into(),
+            "UPDATE allocation_slot SET sealed = x'78' WHERE position = 9".into(),
             [true, false, false],
         ),
         ("a slot taken out", "DELETE FROM allocation_slot WHERE position = 92".into(), [true, true, false]),

@@ -14,14 +14,14 @@ fn verdict(ran: &Ran, id: &str) -> String {
 
 #[test]
 fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
-    let hospital = Hospital::of(&["p-009", "p-020", "p-033"]);
+    let hospital = Hospital::of(&["p-009", "p-020", "p-037"]);
     let bench = Bench::new(&hospital);
     bench.ok(&["pull"]);
-    assert_eq!(bench.decision("p-033"), "undetermined");
+    assert_eq!(bench.decision("p-037"), "undetermined");
     for (said, then, decision) in
         [("no", "clear", "eligible"), ("yes", "excludes", "ineligible"), ("no", "clear", "eligible")]
     {
-        let ran = attest(&bench, "p-033", "E8", said).code(0);
+        let ran = attest(&bench, "p-037", "E8", said).code(0);
         assert_eq!(verdict(&ran, "E8"), then);
         assert_eq!(ran.json()["decision"], decision, "{said}");
     }
@@ -48,16 +48,17 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     attest(&bench, "p-999", "E8", "no").code(1).says("not in the store");
     attest(&bench, "p 20", "E8", "no").code(2);
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", " ", "--reason", "x"]).code(2);
+    bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A\nB", "--reason", "x"]).code(2);
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A", "--reason", ""]).code(2);
 
-    let log = bench.ok(&["audit", "show", "--subject", "p-033"]).lines();
+    let log = bench.ok(&["audit", "show", "--subject", "p-037"]).lines();
     let said: Vec<&str> = log
         .iter()
         .filter(|e| e["action"] == "attest")
         .filter_map(|e| e["detail"]["verdict"].as_str())
         .collect();
     assert_eq!(said, ["no", "yes", "no"]);
-    assert!(log.iter().all(|e| e["subject"] == "Patient/p-033"));
+    assert!(log.iter().all(|e| e["subject"] == "Patient/p-037"));
     assert!(
         log.iter()
             .any(|e| e["action"] == "attest" && e["actor"] == "Dr A" && e["detail"]["reason"] == "seen")
@@ -70,7 +71,7 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     assert_eq!(decided, ["undetermined", "eligible", "ineligible", "eligible"]);
     // A later pull takes nothing back.
     bench.ok(&["pull", "--full"]);
-    assert_eq!(bench.decision("p-033"), "eligible");
+    assert_eq!(bench.decision("p-037"), "eligible");
     bench.ok(&["audit", "verify"]);
 }
 

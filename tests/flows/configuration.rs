@@ -84,7 +84,7 @@ fn a_mistake_is_named_with_its_place() {
         program(dir.path(), &["--config", "c.toml", "pull"], &[]).code(10).says(place).says("hint:");
     }
     program(dir.path(), &["--config", "none.toml", "pull"], &[]).code(10).says("none.toml");
-    program(dir.path(), &["check"], &[("TRIALBRIDGE_PULL__SPEED", "1")])
+    program(dir.path(), &["subjects"], &[("TRIALBRIDGE_PULL__SPEED", "1")])
         .code(10)
         .says("TRIALBRIDGE_PULL__SPEED");
 }

@@ -104,8 +104,12 @@ fn a_changed_retracted_or_deleted_record_reopens_the_decision() {
 
     // a patient who is gone leaves nobody to judge
     assert!(hospital.sandbox.remove("Patient", "p-016"));
+    let alone = bench.fork();
+    alone.run(&["pull", "--patient", "p-016"]).code(1).says("no Patient of this id");
     bench.ok(&["pull", "--full"]);
-    assert_eq!(bench.decision("p-016"), "undetermined");
+    for bench in [&bench, &alone] {
+        assert_eq!(bench.decision("p-016"), "undetermined");
+    }
     assert_eq!(
         bench.ok(&["explain", "p-001", "--history"]).lines().len() as i64,
         bench.count("SELECT count(*) FROM decision WHERE subject = 'Patient/p-001'")

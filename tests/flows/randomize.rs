@@ -49,12 +49,13 @@ fn the_same_key_gives_the_same_and_another_key_gives_nothing() {
         assert_eq!(first[key], again[key], "{key}");
     }
     let id = first["allocation"].as_str().expect("an id").to_owned();
-    for arguments in [
-        vec!["randomize", "p-001", "--by", "A", "--key", "k2"],
-        vec!["randomize", "p-001", "--by", "A"],
-        vec!["randomize", "p-003", "--by", "A", "--key", "k1"],
+    for (arguments, reason) in [
+        (vec!["randomize", "p-001", "--by", "A", "--key", "k2"], id.as_str()),
+        (vec!["randomize", "p-001", "--by", "A"], &id),
+        // Of somebody else's allocation not even the id is told.
+        (vec!["randomize", "p-003", "--by", "A", "--key", "k1"], "another participant"),
     ] {
-        let ran = bench.run(&arguments).code(17).says(&id);
+        let ran = bench.run(&arguments).code(17).says(reason);
         ran.keeps_secrets(ARMS.into_iter());
     }
     assert_eq!(bench.count("SELECT count(*) FROM allocation"), 1);

@@ -91,7 +91,8 @@ fn it_pulls_by_itself_and_stops_when_told() {
     let bench = bench(&hospital, "0 0 3 1 1 *");
     let service = Service::start(&bench);
     assert!(wait_for(|| bench.run(&["subjects"]).out.lines().count() == 2), "nothing was pulled");
-    assert!(matches!(status(&service.ops, "/livez"), 200 | 404), "an answer");
+    assert_eq!(status(&service.ops, "/livez"), 200);
+    assert!(wait_for(|| status(&service.ops, "/readyz") == 200), "ready after a pull");
     // Who wants to write is told who does.
     bench.run(&["pull"]).code(15).says("serve");
     service.stop();
@@ -103,17 +104,17 @@ fn it_pulls_by_itself_and_stops_when_told() {
     let service = Service::start(&bench);
     std::thread::sleep(Duration::from_millis(700));
     service.stop();
-    assert_eq!(hospital.asked("metadata"), 0);
+    assert_eq!(hospital.asked("Patient"), 0);
     // Several were missed: one is caught up.
     bench
         .database()
         .execute("UPDATE meta SET value = '2020-06-01T00:00:00.000Z' WHERE key = 'schedule.last-run'", [])
         .expect("sql");
     let service = Service::start(&bench);
-    assert!(wait_for(|| hospital.asked("metadata") == 1), "a missed run is caught up");
+    assert!(wait_for(|| hospital.asked("Patient") == 1), "a missed run is caught up");
     std::thread::sleep(Duration::from_millis(700));
     service.stop();
-    assert_eq!(hospital.asked("metadata"), 1);
+    assert_eq!(hospital.asked("Patient"), 1);
 }
 
 #[test]
@@ -127,11 +128,11 @@ fn two_runs_never_overlap() {
     );
     let bench = bench(&hospital, "* * * * * *");
     let service = Service::start(&bench);
-    assert!(wait_for(|| hospital.asked("metadata") >= 3), "it does not run again");
+    assert!(wait_for(|| hospital.asked("Patient") >= 3), "it does not run again");
     service.stop();
-    // One run is one request for metadata, with all its searches before the next.
+    // One run begins with one search for its patients, and all its other searches come before the next.
     let log = hospital.sandbox.faults().requests();
-    let runs: Vec<&[_]> = log.split(|r| r.resource_type() == "metadata").skip(1).collect();
+    let runs: Vec<&[_]> = log.split(|r| r.resource_type() == "Patient").skip(1).collect();
     for run in &runs[..runs.len() - 1] {
         assert_eq!(run.iter().filter(|r| r.resource_type() == "ResearchSubject").count(), 1, "{run:?}");
         assert_eq!(run.iter().filter(|r| r.resource_type() == "Consent").count(), 1);
