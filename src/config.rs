@@ -46,11 +46,20 @@ pub struct Fhir {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// `none`, `basic` or `bearer`.
+    /// `none`, `basic`, `bearer` or `smart-backend`.
     pub kind: String,
     pub user: Option<String>,
     pub password_file: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
+    /// SMART Backend Services: as registered with the authorisation server.
+    pub client_id: Option<String>,
+    pub token_url: Option<String>,
+    /// The private key that signs for this client: PKCS#8 PEM, RSA or P-384, mode 0600.
+    pub key_file: Option<PathBuf>,
+    /// `kid`, where several keys are registered.
+    pub key_id: Option<String>,
+    /// Scopes, separated by spaces.
+    pub scope: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -134,7 +143,17 @@ impl Default for Fhir {
 
 impl Default for Auth {
     fn default() -> Self {
-        Auth { kind: "none".into(), user: None, password_file: None, token_file: None }
+        Auth {
+            kind: "none".into(),
+            user: None,
+            password_file: None,
+            token_file: None,
+            client_id: None,
+            token_url: None,
+            key_file: None,
+            key_id: None,
+            scope: crate::client::auth::DEFAULT_SCOPE.into(),
+        }
     }
 }
 
@@ -208,6 +227,7 @@ impl Config {
                 &mut config.fhir.ca_file,
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,
+                &mut config.fhir.auth.key_file,
             ]
             .into_iter()
             .flatten()
@@ -266,7 +286,7 @@ impl Config {
             wrong(format!("{key} is `{value}`; allowed: {}", allowed.join(", ")))
         };
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
-        one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer"])?;
+        one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
         if !self.store.url.starts_with("sqlite:") {
             return wrong("store.url: this version keeps its store in `sqlite:FILE`".into());
