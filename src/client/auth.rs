@@ -328,7 +328,7 @@ impl TokenSource {
                 ),
                 false,
             )),
-            429 | 500.. => {
+            429 | 502..=504 => {
                 let told = text_of(&headers, RETRY_AFTER.as_str())
                     .and_then(|text| self.retry.retry_after(text, self.clock.now()));
                 Err(Failure { told, ..unusable(format!("status {status}"), true) })
