@@ -61,6 +61,7 @@ fn whole_path(variable: &str, script: &str) {
     run.withdraws(&written);
     run.follows_changes();
     run.looks_after_itself();
+    run.adds_no_second_subject_from_a_new_store();
     run.meets_a_server_that_is_down();
 }
 
@@ -480,6 +481,21 @@ impl Run<'_> {
         assert_eq!(self.program.json(&["verify", "-o", "json"])["verified"], true);
         assert_eq!(self.program.json(&["audit", "verify", "-o", "json"])["verified"], true);
         assert_eq!(self.writeback(&[]).keys().collect::<Vec<_>>(), ["unchanged"]);
+    }
+
+    /// A store that was lost and begun anew has other keys: the participant keeps the one ResearchSubject.
+    fn adds_no_second_subject_from_a_new_store(&self) {
+        let before = self.on_server();
+        let other = Program::new(&self.hospital.base, std::slice::from_ref(&self.cohort.id(ELIGIBLE)));
+        other.text(&["pull"]);
+        if !self.hospital.searches("QuestionnaireResponse") {
+            other.text(&["import", utf8(&self.cohort.forms)]);
+        }
+        other.text(&["allocation", "generate"]);
+        other.text(&["randomize", &self.subject(ELIGIBLE), "--by", "Dr Example"]);
+        let refused = other.exits(1, &["writeback", "-o", "ndjson"]);
+        assert!(refused.out.contains("foreign-research-subject"), "{}", refused.out);
+        assert_eq!(self.on_server().subjects, before.subjects);
     }
 
     fn meets_a_server_that_is_down(&self) {
