@@ -286,11 +286,8 @@ fn contenders<'a, T>(all: &[&'a T], when: impl Fn(&T) -> &When) -> Vec<&'a T> {
     if all.len() < 2 {
         return all.to_vec();
     }
-    let unbeaten: Vec<&T> = all
-        .iter()
-        .copied()
-        .filter(|a| !all.iter().any(|other| when(other).is_after(when(a))))
-        .collect();
+    let unbeaten: Vec<&T> =
+        all.iter().copied().filter(|a| !all.iter().any(|other| when(other).is_after(when(a)))).collect();
     if unbeaten.is_empty() { all.to_vec() } else { unbeaten }
 }
 
@@ -313,7 +310,7 @@ fn agree(a: &Measurement, b: &Measurement) -> bool {
 /// subject out stands.
 fn last_word<'a>(said: &[&'a Attestation], kind: CriterionKind) -> Option<&'a Attestation> {
     let keeps_out = |a: &Attestation| a.applies == (kind == CriterionKind::Exclusion);
-    contenders(said, |a| &a.when)
-        .into_iter()
-        .max_by(|a, b| (keeps_out(a), a.when.latest, &b.source).cmp(&(keeps_out(b), b.when.latest, &a.source)))
+    contenders(said, |a| &a.when).into_iter().max_by(|a, b| {
+        (keeps_out(a), a.when.latest, &b.source).cmp(&(keeps_out(b), b.when.latest, &a.source))
+    })
 }

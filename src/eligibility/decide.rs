@@ -165,10 +165,8 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
                 let by_data = eval.needs.into_iter().chain(alternative.and_then(|a| a.needs));
                 options.extend(by_data.filter(|n| !n.is_empty()));
             }
-            let needs = options
-                .into_iter()
-                .min_by_key(|o| cost(o))
-                .expect("an attestation is always an option");
+            let needs =
+                options.into_iter().min_by_key(|o| cost(o)).expect("an attestation is always an option");
             let only_a_person = eval.why.contains(&Why::NeedsAttestation) && !open_signal;
             let by_consent = needs.first().is_some_and(|n| n == "consent") && !open_signal;
             let verdict = if only_a_person || by_consent { Verdict::Attest } else { Verdict::Unknown };

@@ -18,11 +18,11 @@ impl Context<'_> {
         let latest = |c: &ConsentFact| c.when.as_ref().map(|w| w.latest);
         // The sources decide nothing but which of equals is shown.
         let pick = |state: ConsentState| {
-            all().filter(|(c, _)| c.state == state && (c.when.is_some() || state == ConsentState::NotGiven)).max_by(
-                |(a, a_named), (b, b_named)| {
+            all()
+                .filter(|(c, _)| c.state == state && (c.when.is_some() || state == ConsentState::NotGiven))
+                .max_by(|(a, a_named), (b, b_named)| {
                     (a_named, latest(a), &b.source).cmp(&(b_named, latest(b), &a.source))
-                },
-            )
+                })
         };
         let evidence = |c: &ConsentFact, word: &str| {
             let day = c.when.as_ref().map_or("without a date", |w| &*w.text);
@@ -41,7 +41,9 @@ impl Context<'_> {
         let mut doubt = None;
         for (refused, refused_named) in all().filter(|(c, _)| c.state == ConsentState::NotGiven) {
             match (refused_named, named) {
-                (true, false) => return Eval::decided(Truth::False, evidence(refused, "refused or withdrawn")),
+                (true, false) => {
+                    return Eval::decided(Truth::False, evidence(refused, "refused or withdrawn"));
+                }
                 _ if after(refused) => {}
                 // Research in general was refused, and this trial was agreed to: a person has to ask.
                 (false, true) => doubt = Some((Why::Conflict, refused)),

@@ -105,7 +105,10 @@ fn first_code<'a, 'b>(concept: &'b Option<CodeableConcept<'a>>) -> Option<&'b st
 /// Does any coding of the concept carry one of these codes? Hospitals add codes of their own in any
 /// place.
 fn says(concept: &Option<CodeableConcept<'_>>, codes: &[&str]) -> bool {
-    concept.iter().flat_map(|c| &c.coding).any(|c| c.code.as_deref().is_some_and(|code| codes.contains(&code)))
+    concept
+        .iter()
+        .flat_map(|c| &c.coding)
+        .any(|c| c.code.as_deref().is_some_and(|code| codes.contains(&code)))
 }
 
 fn subject(reference: Option<Reference<'_>>) -> Option<Text<'_>> {
@@ -172,7 +175,8 @@ fn observation(o: Observation<'_>) -> Result<Record<'_>, JsonError> {
         reference_range: o.reference_range,
     });
     values.extend(o.component);
-    let body = Body::Result { status: o.status, category: o.category, effective, values, has_members, of_another };
+    let body =
+        Body::Result { status: o.status, category: o.category, effective, values, has_members, of_another };
     Ok(Record { head, subject: subject(o.subject), body })
 }
 
@@ -327,7 +331,8 @@ fn medication_use(kind: Kind, m: MedicationUse<'_>) -> Result<Record<'_>, JsonEr
     };
     // R5: whether it is taken stands apart from the status of the record.
     let adherence = m.adherence.map(|a| a.code).unwrap_or_default();
-    let certainty = if says(&adherence, &["not-taking", "unknown"]) { Certainty::Unconfirmed } else { certainty };
+    let certainty =
+        if says(&adherence, &["not-taking", "unknown"]) { Certainty::Unconfirmed } else { certainty };
     // An order or a course that is active goes on, however long ago it began.
     let current = match (m.status.as_deref(), certainty) {
         (Some("active" | "in-progress"), Certainty::Confirmed) => Some(true),
@@ -418,8 +423,7 @@ fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
     let about_research = |concept: &CodeableConcept<'_>| {
         concept.coding.iter().any(|c| c.code.as_deref().is_some_and(|code| RESEARCH.contains(&code)))
     };
-    let research =
-        c.scope.as_ref().is_some_and(about_research) || c.category.iter().any(about_research);
+    let research = c.scope.as_ref().is_some_and(about_research) || c.category.iter().any(about_research);
     let mut studies = Vec::new();
     let mut study_reference = None;
     for extension in c.extension {
@@ -476,8 +480,14 @@ fn research_subject(r: ResearchSubject<'_>) -> Result<Record<'_>, JsonError> {
         (start.is_some() || end.is_some()).then(|| When::period(start, end))
     });
     let (study, study_identifier) = r.study.map_or((None, None), |s| (s.reference, s.identifier));
-    let body =
-        Body::Participation { study, study_identifier, identifiers: r.identifier, screening_only, ongoing, when };
+    let body = Body::Participation {
+        study,
+        study_identifier,
+        identifiers: r.identifier,
+        screening_only,
+        ongoing,
+        when,
+    };
     Ok(Record { head, subject: person, body })
 }
 

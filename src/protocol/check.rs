@@ -328,7 +328,8 @@ fn never_decided(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
                     .filter(|i| !FROM_ELSEWHERE.contains(i) && trial.variable(i).is_none())
                     .collect();
                 if !lacking.is_empty() {
-                    text = Some(format!("`{score}` needs {}, which are no variables here", lacking.join(", ")));
+                    text =
+                        Some(format!("`{score}` needs {}, which are no variables here", lacking.join(", ")));
                 }
             }
             Rule::Age { at_least: None, at_most: None } => text = Some("an age rule has no bound".to_owned()),

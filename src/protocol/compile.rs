@@ -225,7 +225,8 @@ impl<'a> Compiler<'a> {
             }
             variable::Problem::AliasTaken(alias, span) => {
                 let place = if span.end == 0 { self.site.place_of(&alias) } else { file.place(span) };
-                let text = format!("variable `{id}`: the spelling `{alias}` is an accepted unit of another size");
+                let text =
+                    format!("variable `{id}`: the spelling `{alias}` is an accepted unit of another size");
                 self.error(place, "TB-T010", text, "a spelling means one unit");
             }
             variable::Problem::Number(text) => {

@@ -15,16 +15,25 @@ pub fn all(trial: &Trial) -> Vec<(String, String)> {
     for c in &trial.criteria {
         c.rule.walk(&mut |rule| match rule {
             Rule::Age { at_least: Some(low), at_most: Some(high) } if low > high => {
-                found.push((c.id.clone(), format!("criterion {}: no age is at least {low} and at most {high}", c.id)));
+                found.push((
+                    c.id.clone(),
+                    format!("criterion {}: no age is at least {low} and at most {high}", c.id),
+                ));
             }
             Rule::Result { variable, bounds, .. } if Span::of(bounds).is_empty() => {
                 let id = &trial.variables[*variable as usize].id;
-                found.push((c.id.clone(), format!("criterion {}: no value of `{id}` satisfies its bounds", c.id)));
+                found.push((
+                    c.id.clone(),
+                    format!("criterion {}: no value of `{id}` satisfies its bounds", c.id),
+                ));
             }
             Rule::All(rules) => {
                 let apart = pairs(rules).any(|(a, b)| disjoint(a, b));
                 if apart {
-                    found.push((c.id.clone(), format!("criterion {}: two of its rules cannot both hold", c.id)));
+                    found.push((
+                        c.id.clone(),
+                        format!("criterion {}: two of its rules cannot both hold", c.id),
+                    ));
                 }
             }
             _ => {}

@@ -60,14 +60,12 @@ impl Site {
         if let Some(text) = &file.site.pt_control_s {
             match text.parse::<Decimal>() {
                 Ok(seconds) if seconds > Decimal::ZERO => site.pt_control_s = Some(seconds),
-                _ => {
-                    error(
-                        file.place_of("pt_control_s"),
-                        "TB-S005",
-                        "pt_control_s is not a number of seconds".into(),
-                        "write it as a string, for example \"12.5\"",
-                    )
-                }
+                _ => error(
+                    file.place_of("pt_control_s"),
+                    "TB-S005",
+                    "pt_control_s is not a number of seconds".into(),
+                    "write it as a string, for example \"12.5\"",
+                ),
             }
         }
         if findings.is_empty() { Ok(site) } else { Err(findings) }

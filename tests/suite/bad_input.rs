@@ -22,26 +22,80 @@ fn subjects(ran: &Ran) -> Vec<String> {
 /// A line that is refused, and what is said of it.
 fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
-        ("truncated", format!(r#"{{"resourceType":"Patient","id":"x","name":[{{"text":"{PRIVATE}"#).into(), "not JSON"),
+        (
+            "truncated",
+            format!(r#"{{"resourceType":"Patient","id":"x","name":[{{"text":"{PRIVATE}"#).into(),
+            "not JSON",
+        ),
         ("truncated after a value", br#"{"resourceType":"Patient","id":"x""#.to_vec(), "not JSON"),
         ("not JSON", format!("name={PRIVATE}").into(), "not JSON"),
         ("a comment", br#"{"resourceType":"Patient","id":"x"} // y"#.to_vec(), "not JSON"),
         ("a trailing comma", br#"{"resourceType":"Patient","id":"x",}"#.to_vec(), "not JSON"),
         ("single quotes", b"{'resourceType':'Patient'}".to_vec(), "not JSON"),
-        ("NaN", br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":NaN}}"#.to_vec(), "not JSON"),
-        ("+1", br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":+1}}"#.to_vec(), "not JSON"),
-        ("01", br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":01}}"#.to_vec(), "not JSON"),
-        (".5", br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":.5}}"#.to_vec(), "not JSON"),
-        ("1.", br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":1.}}"#.to_vec(), "not JSON"),
-        ("invalid UTF-8", b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"text\":\"\xff\"}".to_vec(), "not UTF-8 at byte"),
-        ("an overlong form", b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"text\":\"\xc0\x80\"}".to_vec(), "not UTF-8 at byte"),
-        ("a lone surrogate", br#"{"resourceType":"Patient","id":"x","gender":"\ud800"}"#.to_vec(), "not JSON"),
-        ("65 levels", format!(r#"{{"resourceType":"Patient","id":"x","a":{}{}}}"#, "[".repeat(64), "]".repeat(64)).into(), "deeper than 64"),
-        ("100,000 levels", format!(r#"{{"resourceType":"Patient","id":"x","a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)).into(), "deeper than 64"),
+        (
+            "NaN",
+            br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":NaN}}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            "+1",
+            br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":+1}}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            "01",
+            br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":01}}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            ".5",
+            br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":.5}}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            "1.",
+            br#"{"resourceType":"Observation","id":"x","valueQuantity":{"value":1.}}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            "invalid UTF-8",
+            b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"text\":\"\xff\"}".to_vec(),
+            "not UTF-8 at byte",
+        ),
+        (
+            "an overlong form",
+            b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"text\":\"\xc0\x80\"}".to_vec(),
+            "not UTF-8 at byte",
+        ),
+        (
+            "a lone surrogate",
+            br#"{"resourceType":"Patient","id":"x","gender":"\ud800"}"#.to_vec(),
+            "not JSON",
+        ),
+        (
+            "65 levels",
+            format!(r#"{{"resourceType":"Patient","id":"x","a":{}{}}}"#, "[".repeat(64), "]".repeat(64))
+                .into(),
+            "deeper than 64",
+        ),
+        (
+            "100,000 levels",
+            format!(
+                r#"{{"resourceType":"Patient","id":"x","a":{}{}}}"#,
+                "[".repeat(100_000),
+                "]".repeat(100_000)
+            )
+            .into(),
+            "deeper than 64",
+        ),
         ("an array", b"[1,2]".to_vec(), "type"),
         ("a number", b"17".to_vec(), "type"),
         ("no type", br#"{"id":"x"}"#.to_vec(), "resourceType"),
-        ("a Bundle cut short", br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient""#.to_vec(), "not JSON"),
+        (
+            "a Bundle cut short",
+            br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient""#.to_vec(),
+            "not JSON",
+        ),
     ]
 }
 
@@ -50,7 +104,11 @@ fn a_bad_line_is_named_and_the_rest_is_screened() {
     for (name, bad, words) in refused() {
         for (at, order) in [(1, true), (3, false)] {
             let (first, last) = (good("a"), good("b"));
-            let parts: Vec<&[u8]> = if order { vec![&bad, first.as_bytes(), last.as_bytes()] } else { vec![first.as_bytes(), &bad, last.as_bytes()] };
+            let parts: Vec<&[u8]> = if order {
+                vec![&bad, first.as_bytes(), last.as_bytes()]
+            } else {
+                vec![first.as_bytes(), &bad, last.as_bytes()]
+            };
             for end in [&b"\n"[..], b"\r\n"] {
                 let folder = tempfile::tempdir().expect("a folder");
                 fs::write(folder.path().join("in.ndjson"), parts.join(end)).expect("a file");
@@ -71,8 +129,16 @@ fn a_bad_line_is_named_and_the_rest_is_screened() {
 fn a_broken_document_is_named_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("cut.json", b"{\n  \"resourceType\": \"Patient\",\n  \"id\": ".to_vec(), "error: cut.json:3: not JSON"),
-        ("comma.json", b"{\n  \"resourceType\": \"Patient\",\n  \"id\": \"x\",\n}\n".to_vec(), "error: comma.json:4: not JSON"),
+        (
+            "cut.json",
+            b"{\n  \"resourceType\": \"Patient\",\n  \"id\": ".to_vec(),
+            "error: cut.json:3: not JSON",
+        ),
+        (
+            "comma.json",
+            b"{\n  \"resourceType\": \"Patient\",\n  \"id\": \"x\",\n}\n".to_vec(),
+            "error: comma.json:4: not JSON",
+        ),
         ("empty.json", b"".to_vec(), "error: empty.json: the file is empty"),
         ("blank.json", b"\n\n  \n".to_vec(), "error: blank.json: the file holds only blank lines"),
         ("page.json", b"<html>\n</html>\n".to_vec(), "error: page.json:1: not JSON"),
@@ -97,7 +163,8 @@ fn a_broken_document_is_named_with_its_line() {
 #[test]
 fn what_is_tolerated() {
     let person = lines_of("p", &[man()]).remove(0);
-    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&person).expect("JSON")).expect("JSON");
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<Value>(&person).expect("JSON")).expect("JSON");
     let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     zipped.write_all(person.as_bytes()).expect("memory");
     let deep = person.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(63), "]".repeat(63)), 1);
@@ -126,7 +193,12 @@ fn a_key_that_stands_twice_decides_nothing() {
         ("status", r#""status":"final""#, r#""status":"final","status":"entered-in-error""#, "status"),
         ("value", r#""value":2"#, r#""value":2,"value":9"#, "valueQuantity.value"),
         ("unit", r#""unit":"mg/dL""#, r#""unit":"mg/dL","unit":"umol/L""#, "valueQuantity.unit"),
-        ("code", r#""system":"http://loinc.org""#, r#""system":"http://loinc.org","system":"urn:x""#, "code.coding[0].system"),
+        (
+            "code",
+            r#""system":"http://loinc.org""#,
+            r#""system":"http://loinc.org","system":"urn:x""#,
+            "code.coding[0].system",
+        ),
     ] {
         let bad = observation.replacen(from, to, 1);
         assert_ne!(bad, observation, "{name}");
@@ -142,10 +214,16 @@ fn a_key_that_stands_twice_decides_nothing() {
 
 #[test]
 fn digits_are_neither_lost_nor_invented() {
-    let rows: Vec<Row> = ["1.10", "3.00000000000000000000000000000001", "2.99999999999999999999999999999999", "0.3e+1"]
-        .iter()
-        .map(|value| ((*value).to_owned(), vec![man(), condition(WHO, "K74.6"), lab("1975-2", value, "mg/dL", RECENT)]))
-        .collect();
+    let rows: Vec<Row> =
+        ["1.10", "3.00000000000000000000000000000001", "2.99999999999999999999999999999999", "0.3e+1"]
+            .iter()
+            .map(|value| {
+                (
+                    (*value).to_owned(),
+                    vec![man(), condition(WHO, "K74.6"), lab("1975-2", value, "mg/dL", RECENT)],
+                )
+            })
+            .collect();
     let screenings = screen_table(&rows, &[]);
     for ((value, _), screening) in rows.iter().zip(&screenings) {
         assert_eq!(screening["variables"]["bilirubin_total"]["received"]["value"], value.as_str());
@@ -168,7 +246,8 @@ fn an_id_that_is_none_is_not_printed() {
 fn long_lines_and_cut_archives() {
     let folder = tempfile::tempdir().expect("a folder");
     let long = good("long").replacen('{', &format!("{{\"text\":\"{}\",", "a".repeat(5 << 20)), 1);
-    fs::write(folder.path().join("in.ndjson"), format!("{}\n{long}\n{}\n", good("a"), good("b"))).expect("a file");
+    fs::write(folder.path().join("in.ndjson"), format!("{}\n{long}\n{}\n", good("a"), good("b")))
+        .expect("a file");
     let ran = run_in(folder.path(), &["screen", "in.ndjson", "--as-of", AS_OF], b"");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("error: in.ndjson:3: the line is longer than 4 MiB"), "{}", ran.stderr);

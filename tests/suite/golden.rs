@@ -20,13 +20,12 @@ fn lacks(expected: &Value, got: &Value, path: &str) -> Option<String> {
         }),
         // In short: the verdict alone.
         (Value::String(verdict), Value::Object(judged)) if judged.contains_key("verdict") => {
-            (judged["verdict"] != verdict.as_str()).then(|| format!("{path}: {}, not {verdict}", judged["verdict"]))
+            (judged["verdict"] != verdict.as_str())
+                .then(|| format!("{path}: {}, not {verdict}", judged["verdict"]))
         }
-        (Value::Array(wanted), Value::Array(all)) if wanted.len() == all.len() => wanted
-            .iter()
-            .zip(all)
-            .enumerate()
-            .find_map(|(at, (a, b))| lacks(a, b, &format!("{path}[{at}]"))),
+        (Value::Array(wanted), Value::Array(all)) if wanted.len() == all.len() => {
+            wanted.iter().zip(all).enumerate().find_map(|(at, (a, b))| lacks(a, b, &format!("{path}[{at}]")))
+        }
         (Value::Number(a), Value::Number(b)) => {
             let apart = (a.as_f64().unwrap_or(f64::NAN) - b.as_f64().unwrap_or(f64::NAN)).abs();
             (apart > 1e-6 || apart.is_nan()).then(|| format!("{path}: {b}, not {a}"))

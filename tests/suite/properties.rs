@@ -10,8 +10,12 @@ use std::fs;
 use std::io::Write;
 use std::sync::OnceLock;
 use trialbridge::collection::Collection;
-use trialbridge::eligibility::Screening;
+use trialbridge::eligibility::evaluate::Context;
+use trialbridge::eligibility::{Chart, Screening, Truth};
+use trialbridge::fact::{Fact, Sex};
 use trialbridge::protocol::Trial;
+use trialbridge::protocol::rule::{Comparison, Rule};
+use trialbridge::score;
 
 fn trial() -> &'static Trial {
     static TRIAL: OnceLock<Trial> = OnceLock::new();
@@ -108,7 +112,12 @@ fn verdicts(lines: &[String]) -> BTreeMap<String, String> {
         .as_array()
         .expect("criteria")
         .iter()
-        .map(|c| (c["id"].as_str().expect("an id").to_owned(), c["verdict"].as_str().expect("a verdict").to_owned()))
+        .map(|c| {
+            (
+                c["id"].as_str().expect("an id").to_owned(),
+                c["verdict"].as_str().expect("a verdict").to_owned(),
+            )
+        })
         .collect()
 }
 
@@ -204,5 +213,70 @@ proptest! {
                 prop_assert!(serde_json::to_string(&screening).is_ok());
             }
         }
+    }
+}
+
+/// Facts of what a patient's record says, in part: without sex, birth date or some of the results.
+fn facts(sex: bool, birth: bool, results: &[bool; 3]) -> Vec<Fact> {
+    let mut person = man();
+    if !sex {
+        person = with(person, json!({"gender": null}));
+    }
+    if !birth {
+        person = with(person, json!({"birthDate": null}));
+    }
+    let labs = [
+        lab("1975-2", "3.0", "mg/dL", RECENT),
+        lab("6301-6", "1.8", "1", RECENT),
+        lab("2951-2", "134", "mmol/L", RECENT),
+    ];
+    let there = labs.into_iter().zip(results).filter(|(_, there)| **there).map(|(lab, _)| lab);
+    let mut collection = Collection::new(trial());
+    for line in lines_of("p", &[person].into_iter().chain(there).collect::<Vec<_>>()) {
+        collection.add(line.as_bytes(), "test").expect("a resource");
+    }
+    collection.settle().subjects.into_values().flat_map(|s| s.facts).collect()
+}
+
+fn evaluate(rule: &Rule, facts: &[Fact]) -> Truth {
+    let chart = Chart::new(trial(), AS_OF.parse().expect("a day"), facts, &());
+    let scores = score::all(&score::Inputs::default(), &trial().score_options);
+    Context { chart: &chart, scores: &scores }.evaluate(rule, true).truth
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let result = |(name, limit, comparison): (&str, i64, Comparison)| Rule::Result {
+        variable: trial().variable(name).expect("a variable"),
+        bounds: vec![(comparison, limit.into())],
+        within_days: None,
+    };
+    let comparisons = prop::sample::select(vec![Comparison::AtLeast, Comparison::Below]);
+    let leaf = prop_oneof![
+        (prop::sample::select(vec!["bilirubin_total", "inr", "sodium"]), 1i64..140, comparisons)
+            .prop_map(result),
+        (18u32..90).prop_map(|years| Rule::Age { at_least: Some(years), at_most: None }),
+        any::<bool>().prop_map(|male| Rule::Sex(if male { Sex::Male } else { Sex::Female })),
+        Just(Rule::Attested),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Rule::All),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Rule::Any),
+            inner.prop_map(|rule| Rule::Not(Box::new(rule))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is decided on part of a record stays so when the rest comes to light.
+    #[test]
+    fn learning_what_was_unknown_flips_no_decided_rule(
+        rule in any_rule(), sex in any::<bool>(), birth in any::<bool>(), results in any::<[bool; 3]>(),
+    ) {
+        let part = evaluate(&rule, &facts(sex, birth, &results));
+        let whole = evaluate(&rule, &facts(true, true, &[true; 3]));
+        prop_assert!(part == Truth::Unknown || part == whole, "{:?}: {:?}, then {:?}", rule, part, whole);
     }
 }

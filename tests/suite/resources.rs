@@ -171,8 +171,15 @@ pub fn eligible() -> Vec<Value> {
         form(
             "2026-11-20",
             &[
-                ("E1", false), ("E2", false), ("E3", false), ("E4", false), ("E6", false), ("E7", false),
-                ("E8", false), ("E10", false), ("E11", false),
+                ("E1", false),
+                ("E2", false),
+                ("E3", false),
+                ("E4", false),
+                ("E6", false),
+                ("E7", false),
+                ("E8", false),
+                ("E10", false),
+                ("E11", false),
             ],
         ),
     ]

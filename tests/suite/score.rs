@@ -82,7 +82,12 @@ fn the_meld_family() {
         };
         let score = &line["scores"][name];
         let got = if is_raw { &score["raw"] } else { &score["value"] };
-        assert!(near(got, &row["expected"], &row["tolerance"]), "{}: {score}, not {}", row["id"], row["expected"]);
+        assert!(
+            near(got, &row["expected"], &row["tolerance"]),
+            "{}: {score}, not {}",
+            row["id"],
+            row["expected"]
+        );
         assert_eq!(line["gaps"], json!([]), "{}", row["id"]);
     }
 }
@@ -134,9 +139,19 @@ fn albi() {
 #[test]
 fn optional_scores() {
     let names = [
-        ("age", "age"), ("AST", "ast"), ("ALT", "alt"), ("platelets", "platelets"), ("AST_ULN", "ast_uln"),
-        ("ULN", "ast_uln"), ("INR", "inr"), ("creatinine", "creatinine"), ("bilirubin", "bilirubin_total"),
-        ("bilirubin_total", "bilirubin_total"), ("sodium", "sodium"), ("CLIF-OF", "clif_of"), ("WBC", "wbc"),
+        ("age", "age"),
+        ("AST", "ast"),
+        ("ALT", "alt"),
+        ("platelets", "platelets"),
+        ("AST_ULN", "ast_uln"),
+        ("ULN", "ast_uln"),
+        ("INR", "inr"),
+        ("creatinine", "creatinine"),
+        ("bilirubin", "bilirubin_total"),
+        ("bilirubin_total", "bilirubin_total"),
+        ("sodium", "sodium"),
+        ("CLIF-OF", "clif_of"),
+        ("WBC", "wbc"),
     ];
     let mut tested = 0;
     for row in rows("optional_scores") {
@@ -167,7 +182,9 @@ fn optional_scores() {
         if implausible {
             assert_eq!(score["status"], "unknown", "{}: {line}", row["id"]);
         } else {
-            let close = [&score["raw"], &score["value"]].iter().any(|got| near(got, &row["expected"], &row["tolerance"]));
+            let close = [&score["raw"], &score["value"]]
+                .iter()
+                .any(|got| near(got, &row["expected"], &row["tolerance"]));
             assert!(close, "{}: {score}, not {}", row["id"], row["expected"]);
         }
         tested += 1;
@@ -186,7 +203,8 @@ fn the_example_of_the_documentation() {
     assert_eq!(line["gaps"], json!([]));
     // By hand: bilirubin 54/17.1 = 3.1579, creatinine 170/88.4 = 1.9231.
     assert_eq!(scores["meld_unos"]["status"], "known");
-    let raw = 10.0 * (0.957 * (170.0f64 / 88.4).ln() + 0.378 * (54.0f64 / 17.1).ln() + 1.12 * 2.0f64.ln() + 0.643);
+    let raw =
+        10.0 * (0.957 * (170.0f64 / 88.4).ln() + 0.378 * (54.0f64 / 17.1).ln() + 1.12 * 2.0f64.ln() + 0.643);
     assert!(near(&scores["meld_unos"]["raw"], &raw.to_string(), "1e-9"), "{} {raw}", scores["meld_unos"]);
     assert_eq!(scores["meld_unos"]["value"], json!(25));
     assert_eq!(scores["meld_na"]["value"], json!(25), "sodium 137 adds nothing");
@@ -200,7 +218,9 @@ fn the_example_of_the_documentation() {
     assert_eq!(scores["meld_original"]["status"], "range", "the aetiology is missing");
     assert_eq!(scores["meld_original"]["missing"], json!(["etiology"]));
     assert_eq!(scores["meld3"]["status"], "known");
-    for name in ["meld_original", "meld_unos", "meld_na", "meld3", "child_pugh", "albi", "fib4", "apri", "ukeld"] {
+    for name in
+        ["meld_original", "meld_unos", "meld_na", "meld3", "child_pugh", "albi", "fib4", "apri", "ukeld"]
+    {
         assert!(scores.get(name).is_some(), "{name}");
     }
 }
@@ -240,12 +260,15 @@ fn units_of_each_analyte() {
             let (a, b) = (&got["scores"][score], &expected["scores"][score]);
             let (a, b) = (a["raw"].as_f64(), b["raw"].as_f64());
             match (a, b) {
-                (Some(a), Some(b)) => assert!((a - b).abs() <= 1e-6 * b.abs().max(1.0), "{} {score}: {a} {b}", row["id"]),
+                (Some(a), Some(b)) => {
+                    assert!((a - b).abs() <= 1e-6 * b.abs().max(1.0), "{} {score}: {a} {b}", row["id"])
+                }
                 _ => assert_eq!(a, b, "{} {score}", row["id"]),
             }
         }
         // And it is read at all: another value gives another score.
-        let doubled = with(&format!("{} {}", row["expected"].parse::<f64>().expect("a number") * 1.5, row["to_unit"]));
+        let doubled =
+            with(&format!("{} {}", row["expected"].parse::<f64>().expect("a number") * 1.5, row["to_unit"]));
         assert_ne!(doubled["scores"], got["scores"], "{}", row["id"]);
     }
 }
@@ -258,7 +281,9 @@ fn comparators_and_what_cannot_be_used() {
         all[name] = value;
         one(all)
     };
-    let meld = |line: &Value| (line["scores"]["meld_unos"]["status"].clone(), line["scores"]["meld_unos"]["value"].clone());
+    let meld = |line: &Value| {
+        (line["scores"]["meld_unos"]["status"].clone(), line["scores"]["meld_unos"]["value"].clone())
+    };
     let known = meld(&one(base.clone()));
     assert_eq!(known.0, "known");
     for text in ["<0.3 mg/dL", "< 0.3 mg/dL", "<=1.0 mg/dL", "<17.1 umol/L"] {
@@ -305,7 +330,9 @@ fn comparators_and_what_cannot_be_used() {
         "pbc_or_psc": false, "etiology": "cholestatic-alcoholic"});
     let line = one(all);
     assert_eq!(line["gaps"], json!([]));
-    for name in ["meld_original", "meld_unos", "meld_na", "meld3", "child_pugh", "albi", "fib4", "apri", "ukeld"] {
+    for name in
+        ["meld_original", "meld_unos", "meld_na", "meld3", "child_pugh", "albi", "fib4", "apri", "ukeld"]
+    {
         assert_eq!(line["scores"][name]["status"], "known", "{name}");
     }
 }

@@ -24,8 +24,12 @@ fn an_eligible_patient_has_nothing_open() {
     assert_eq!(screening["deciding"], json!([]));
     assert_eq!(screening["needs"], json!([]));
     assert_eq!(screening["gaps"], json!([]));
-    let ids: Vec<&str> =
-        screening["criteria"].as_array().expect("criteria").iter().map(|c| c["id"].as_str().expect("an id")).collect();
+    let ids: Vec<&str> = screening["criteria"]
+        .as_array()
+        .expect("criteria")
+        .iter()
+        .map(|c| c["id"].as_str().expect("an id"))
+        .collect();
     assert_eq!(ids, ["I1", "I2", "I3", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E10", "E11"]);
     for criterion in screening["criteria"].as_array().expect("criteria") {
         let verdict = criterion["verdict"].as_str().expect("a verdict");
@@ -39,7 +43,12 @@ fn an_eligible_patient_has_nothing_open() {
 fn what_decides_and_what_is_needed() {
     // Which resources are left out of an eligible patient, by their number there.
     let without = |left_out: &[usize]| {
-        eligible().into_iter().enumerate().filter(|(at, _)| !left_out.contains(at)).map(|(_, r)| r).collect::<Vec<_>>()
+        eligible()
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| !left_out.contains(at))
+            .map(|(_, r)| r)
+            .collect::<Vec<_>>()
     };
     let plus = |extra: Value| [eligible(), vec![extra]].concat();
     let with_form = |answers: &[(&str, bool)]| {
@@ -47,16 +56,49 @@ fn what_decides_and_what_is_needed() {
         *all.last_mut().expect("the form") = form("2026-11-20", answers);
         all
     };
-    let all_but_e4 = [("E1", false), ("E2", false), ("E3", false), ("E6", false), ("E7", false), ("E8", false), ("E10", false), ("E11", false)];
+    let all_but_e4 = [
+        ("E1", false),
+        ("E2", false),
+        ("E3", false),
+        ("E6", false),
+        ("E7", false),
+        ("E8", false),
+        ("E10", false),
+        ("E11", false),
+    ];
     let lines: Vec<(&str, Vec<Value>, &str, Value, Value)> = vec![
         ("no consent", without(&[10]), "undetermined", json!(["I3"]), json!(["consent"])),
         ("no HIV test", without(&[8]), "undetermined", json!(["E5"]), json!(["hiv_screen"])),
-        ("no HIV test, no consent", without(&[8, 10]), "undetermined", json!(["I3", "E5"]), json!(["hiv_screen", "consent"])),
+        (
+            "no HIV test, no consent",
+            without(&[8, 10]),
+            "undetermined",
+            json!(["I3", "E5"]),
+            json!(["hiv_screen", "consent"]),
+        ),
         ("E4 open", with_form(&all_but_e4), "undetermined", json!(["E4"]), json!(["attestation:E4"])),
-        ("no birth date", [vec![with(man(), json!({"birthDate": null}))], without(&[0])].concat(), "undetermined", json!(["I1"]), json!(["birth-date"])),
+        (
+            "no birth date",
+            [vec![with(man(), json!({"birthDate": null}))], without(&[0])].concat(),
+            "undetermined",
+            json!(["I1"]),
+            json!(["birth-date"]),
+        ),
         ("a tumour", plus(condition(WHO, "C22.0")), "ineligible", json!(["E1"]), json!([])),
-        ("a tumour and HIV", [plus(condition(WHO, "C22.0")), vec![condition(WHO, "B20")]].concat(), "ineligible", json!(["E1", "E5"]), json!([])),
-        ("a tumour, and no consent", [without(&[10]), vec![condition(WHO, "C22.0")]].concat(), "ineligible", json!(["E1"]), json!([])),
+        (
+            "a tumour and HIV",
+            [plus(condition(WHO, "C22.0")), vec![condition(WHO, "B20")]].concat(),
+            "ineligible",
+            json!(["E1", "E5"]),
+            json!([]),
+        ),
+        (
+            "a tumour, and no consent",
+            [without(&[10]), vec![condition(WHO, "C22.0")]].concat(),
+            "ineligible",
+            json!(["E1"]),
+            json!([]),
+        ),
         (
             "cirrhosis, and one result would settle it",
             [without(&[2, 3, 4, 5, 6, 7, 9])].concat(),
@@ -64,10 +106,23 @@ fn what_decides_and_what_is_needed() {
             json!(["I2"]),
             json!(["bilirubin_total"]),
         ),
-        ("merged", [vec![with(man(), json!({"link": [{"type": "replaced-by", "other": {"reference": "Patient/other"}}]}))], without(&[0])].concat(),
-            "undetermined", json!([]), json!(["identity"])),
+        (
+            "merged",
+            [
+                vec![with(
+                    man(),
+                    json!({"link": [{"type": "replaced-by", "other": {"reference": "Patient/other"}}]}),
+                )],
+                without(&[0]),
+            ]
+            .concat(),
+            "undetermined",
+            json!([]),
+            json!(["identity"]),
+        ),
     ];
-    let rows: Vec<Row> = lines.iter().map(|(name, resources, ..)| ((*name).into(), resources.clone())).collect();
+    let rows: Vec<Row> =
+        lines.iter().map(|(name, resources, ..)| ((*name).into(), resources.clone())).collect();
     for ((name, _, decision, deciding, needs), screening) in lines.iter().zip(screen_table(&rows, &[])) {
         assert_eq!(screening["decision"], *decision, "{name}: {screening}");
         assert_eq!(screening["deciding"], *deciding, "{name}");
@@ -87,14 +142,18 @@ fn evidence_names_the_version() {
 #[test]
 fn the_newest_version_stands_whatever_came_first() {
     let at = |version: &str, over: Value| {
-        let base = with(lab("1975-2", "2", "mg/dL", RECENT), json!({"id": "$P-o", "meta": {"versionId": version}}));
+        let base =
+            with(lab("1975-2", "2", "mg/dL", RECENT), json!({"id": "$P-o", "meta": {"versionId": version}}));
         with(base, over)
     };
-    let corrected = |version: &str| at(version, json!({"status": "corrected", "valueQuantity": quantity("9", "mg/dL")}));
+    let corrected =
+        |version: &str| at(version, json!({"status": "corrected", "valueQuantity": quantity("9", "mg/dL")}));
     let retracted = |version: &str| at(version, json!({"status": "entered-in-error"}));
     let bare = json!({"resourceType": "Observation", "id": "$P-o", "status": "entered-in-error", "meta": {"versionId": "2"}});
     let broken = at("2", json!({"valueQuantity": "9 mg/dL"}));
-    let dated = |when: &str, value: &str| at("1", json!({"meta": {"lastUpdated": when}, "valueQuantity": quantity(value, "mg/dL")}));
+    let dated = |when: &str, value: &str| {
+        at("1", json!({"meta": {"lastUpdated": when}, "valueQuantity": quantity(value, "mg/dL")}))
+    };
     let lines: Vec<(&str, Vec<Value>, Value, &[&str])> = vec![
         ("corrected", vec![at("1", json!({})), corrected("2")], json!(9), &[]),
         ("corrected, tenth version", vec![at("9", json!({})), corrected("10")], json!(9), &[]),
@@ -104,8 +163,18 @@ fn the_newest_version_stands_whatever_came_first() {
         ("brought back", vec![at("3", json!({})), retracted("2")], json!(2), &[]),
         ("the newer one is broken", vec![at("1", json!({})), broken], Value::Null, &["structure"]),
         ("twice the same version", vec![at("1", json!({})), at("1", json!({}))], json!(2), &[]),
-        ("one version, two contents", vec![at("1", json!({})), corrected("1")], Value::Null, &["version-conflict"]),
-        ("by date", vec![dated("2026-11-20T00:00:00Z", "2"), dated("2026-11-20T08:00:01+08:00", "9")], json!(9), &[]),
+        (
+            "one version, two contents",
+            vec![at("1", json!({})), corrected("1")],
+            Value::Null,
+            &["version-conflict"],
+        ),
+        (
+            "by date",
+            vec![dated("2026-11-20T00:00:00Z", "2"), dated("2026-11-20T08:00:01+08:00", "9")],
+            json!(9),
+            &[],
+        ),
     ];
     for reversed in [false, true] {
         let rows: Vec<Row> = lines
@@ -201,11 +270,8 @@ fn one_entry_that_cannot_be_used_is_one_gap() {
 #[test]
 fn attestations_from_a_table() {
     let folder = tempfile::tempdir().expect("a folder");
-    let input: String = ["a", "b", "c"]
-        .iter()
-        .flat_map(|p| lines_of(p, &[man()]))
-        .map(|l| l + "\n")
-        .collect();
+    let input: String =
+        ["a", "b", "c"].iter().flat_map(|p| lines_of(p, &[man()])).map(|l| l + "\n").collect();
     fs::write(folder.path().join("patients.ndjson"), input).expect("a file");
     fs::write(
         folder.path().join("said.csv"),

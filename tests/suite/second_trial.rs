@@ -20,7 +20,12 @@ fn it_screens_by_its_own_criteria() {
     let hba1c = |value: &str| lab("4548-4", value, "%", "2026-10-01");
     let egfr = |value: &str| lab("98979-8", value, "mL/min/{1.73_m2}", "2026-10-01");
     let agreed = || with(consent("active", "2026-11-19"), json!({"identifier": [{"value": "DEMO-T2D-1"}]}));
-    let word = || with(form("2026-11-20", &[("EX2", false)]), json!({"questionnaire": "urn:example:questionnaire:DEMO-T2D-1"}));
+    let word = || {
+        with(
+            form("2026-11-20", &[("EX2", false)]),
+            json!({"questionnaire": "urn:example:questionnaire:DEMO-T2D-1"}),
+        )
+    };
     let base = |lab: Value| vec![person(), condition(WHO, "E11.9"), lab, egfr("60"), agreed(), word()];
     let lines: Vec<(&str, Vec<Value>, &str, Value)> = vec![
         ("fulfils everything", base(hba1c("8.2")), "eligible", json!([])),
@@ -35,8 +40,11 @@ fn it_screens_by_its_own_criteria() {
             vec![with(agreed(), json!({"identifier": null, "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/workflow-researchStudy",
                 "valueReference": {"identifier": {"value": "NCT06242405"}}}]}))]].concat(), "undetermined", json!(["IN2"])),
     ];
-    let rows: Vec<Row> = lines.iter().map(|(name, resources, ..)| ((*name).into(), resources.clone())).collect();
-    for ((name, _, decision, deciding), screening) in lines.iter().zip(screen_table(&rows, &["--trial", &trial()])) {
+    let rows: Vec<Row> =
+        lines.iter().map(|(name, resources, ..)| ((*name).into(), resources.clone())).collect();
+    for ((name, _, decision, deciding), screening) in
+        lines.iter().zip(screen_table(&rows, &["--trial", &trial()]))
+    {
         assert_eq!(screening["trial"], "DEMO-T2D-1");
         assert_eq!(screening["decision"], *decision, "{name}: {screening}");
         assert_eq!(screening["deciding"], *deciding, "{name}");
