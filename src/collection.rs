@@ -142,7 +142,7 @@ impl<'t> Collection<'t> {
         entry: &str,
     ) -> Result<(), JsonError> {
         self.resources += 1;
-        let mut record = match fhir::record(text) {
+        let mut record = match fhir::record_shallow(text) {
             Ok(record) => record,
             Err(error) => {
                 let is_syntax = matches!(error, JsonError::Syntax { .. });

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file that is only read where it was named, and environment twins
 //! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
 
+use crate::client::Secret;
 use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,11 @@ pub struct Auth {
     pub user: Option<String>,
     pub password_file: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
+    /// Only from the environment: a file that is handed around holds no secret.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+    #[serde(skip)]
+    pub token: Option<Secret>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -134,7 +140,14 @@ impl Default for Fhir {
 
 impl Default for Auth {
     fn default() -> Self {
-        Auth { kind: "none".into(), user: None, password_file: None, token_file: None }
+        Auth {
+            kind: "none".into(),
+            user: None,
+            password_file: None,
+            token_file: None,
+            password: None,
+            token: None,
+        }
     }
 }
 
@@ -180,7 +193,9 @@ impl std::error::Error for ConfigError {}
 const SYSTEM_FILE: &str = "/etc/trialbridge/trialbridge.toml";
 const PREFIX: &str = "TRIALBRIDGE_";
 /// Environment twins of flags, which are not keys of the file.
-const FLAGS: [&str; 4] = ["CONFIG", "OUTPUT", "NO_PROGRESS", "COLOR"];
+const FLAGS: [&str; 6] = ["CONFIG", "OUTPUT", "QUIET", "VERBOSE", "NO_PROGRESS", "COLOR"];
+/// Secrets that may stand in the environment, and nowhere in a file.
+const SECRETS: [&str; 2] = ["FHIR__AUTH__PASSWORD", "FHIR__AUTH__TOKEN"];
 
 impl Config {
     /// Loads the named file, else the system's if there is one, and lays the environment over it.
@@ -234,21 +249,37 @@ impl Config {
         // Once as written, so that a mistake has its line.
         toml::from_str::<Config>(text).map_err(wrong)?;
         let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
-        let mut overlaid = 0;
+        let (mut overlaid, mut secrets) = (0, Vec::new());
         let mut variables: Vec<_> = environment.into_iter().filter(|(k, _)| k.starts_with(PREFIX)).collect();
         variables.sort();
         for (key, value) in variables {
             let rest = &key[PREFIX.len()..];
-            if FLAGS.contains(&rest) || rest.starts_with("TEST_") {
+            if FLAGS.contains(&rest) {
+                continue;
+            }
+            overlaid += 1;
+            if SECRETS.contains(&rest) {
+                let text = value.trim_end_matches(['\r', '\n']);
+                if text.is_empty() {
+                    return Err(ConfigError {
+                        place: key,
+                        text: "it is empty, a secret was expected".into(),
+                    });
+                }
+                secrets.push((rest.to_owned(), Secret::new(text.to_owned())));
                 continue;
             }
             let path: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
-            overlay(&mut table, &path, &value);
-            let checked: Result<Config, _> = table.clone().try_into();
-            checked.map_err(|e| ConfigError { place: key, text: e.message().replace('\n', " ") })?;
-            overlaid += 1;
+            table = overlaid_with(&table, &path, &value)
+                .map_err(|e| ConfigError { place: key, text: e.message().replace('\n', " ") })?;
         }
         let mut config: Config = table.try_into().map_err(wrong)?;
+        for (name, secret) in secrets {
+            match name.as_str() {
+                "FHIR__AUTH__PASSWORD" => config.fhir.auth.password = Some(secret),
+                _ => config.fhir.auth.token = Some(secret),
+            }
+        }
         config.origin = match overlaid {
             0 => name.to_owned(),
             n => format!("{name}, {n} from the environment"),
@@ -278,17 +309,32 @@ impl Config {
     }
 }
 
-fn overlay(table: &mut toml::Table, path: &[String], value: &str) {
+/// The table with one variable laid over it. A value that looks like a number or a boolean is one
+/// where the key takes one, and a text where the key takes a text: a user may be called `1234`.
+fn overlaid_with(
+    table: &toml::Table,
+    path: &[String],
+    value: &str,
+) -> Result<toml::Table, Box<toml::de::Error>> {
+    let plain = if let Ok(yes) = value.parse::<bool>() {
+        toml::Value::Boolean(yes)
+    } else if let Ok(number) = value.parse::<i64>() {
+        toml::Value::Integer(number)
+    } else {
+        toml::Value::String(value.to_owned())
+    };
+    let with = |value: toml::Value| {
+        let mut table = table.clone();
+        overlay(&mut table, path, value);
+        table.clone().try_into::<Config>().map(|_| table).map_err(Box::new)
+    };
+    with(plain).or_else(|first| with(toml::Value::String(value.to_owned())).map_err(|_| first))
+}
+
+fn overlay(table: &mut toml::Table, path: &[String], value: toml::Value) {
     match path {
         [] => {}
         [key] => {
-            let value = if let Ok(yes) = value.parse::<bool>() {
-                toml::Value::Boolean(yes)
-            } else if let Ok(number) = value.parse::<i64>() {
-                toml::Value::Integer(number)
-            } else {
-                toml::Value::String(value.to_owned())
-            };
             table.insert(key.clone(), value);
         }
         [section, rest @ ..] => {
@@ -326,11 +372,27 @@ mod tests {
     }
 
     #[test]
+    fn a_text_may_look_like_a_number_and_a_secret_never_shows() {
+        let env = environment(&[
+            ("TRIALBRIDGE_FHIR__AUTH__USER", "1234"),
+            ("TRIALBRIDGE_FHIR__AUTH__PASSWORD", "canary"),
+            ("TRIALBRIDGE_FHIR__AUTH__KIND", "basic"),
+        ]);
+        let config = Config::read("c.toml", "", env).expect("good");
+        assert_eq!(config.fhir.auth.user.as_deref(), Some("1234"));
+        assert_eq!(config.fhir.auth.password.as_ref().map(Secret::expose), Some("canary"));
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+
+    #[test]
     fn mistakes_have_their_place() {
         for (text, env, place) in [
             ("data_dir = \"/d\"\n[pull]\nschedul = \"x\"\n", vec![], "c.toml:3"),
             ("[fhir\n", vec![], "c.toml:1"),
             ("", vec![("TRIALBRIDGE_FHIR__BASEURL", "x")], "TRIALBRIDGE_FHIR__BASEURL"),
+            ("", vec![("TRIALBRIDGE_PULL__PAGE_SIZE", "many")], "TRIALBRIDGE_PULL__PAGE_SIZE"),
+            ("", vec![("TRIALBRIDGE_FHIR__AUTH__TOKEN", "")], "TRIALBRIDGE_FHIR__AUTH__TOKEN"),
+            ("[fhir.auth]\ntoken = \"canary\"\n", vec![], "c.toml:2"),
             ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
             ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
         ] {

@@ -378,7 +378,7 @@ impl<'a> Intake<'a> {
 
     fn resource(&mut self, text: &str, full_url: Option<&str>, around: &Surroundings, path: &str) {
         // The head and the subject are enough to store it; what is broken elsewhere is a gap later.
-        let (resource_type, id, version_id, last_updated, subject) = match fhir::record(text) {
+        let (resource_type, id, version_id, last_updated, subject) = match fhir::record_shallow(text) {
             Ok(record) => {
                 let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
                 if matches!(record.body, Body::Other) && !is_resource_type(&record.head.resource_type) {

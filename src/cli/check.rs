@@ -1,9 +1,11 @@
 //! `check`: configuration, trial definition, mappings and connections, with every finding.
 
 use super::output::Out;
-use super::{Failure, Global, Outcome, Output, exit, trial};
+use super::writeback::server_failure;
+use super::{Failure, Global, Outcome, Output, exit, shell, trial};
 use crate::config::Config;
-use crate::protocol::{Definition, Finding, Severity, check};
+use crate::protocol::{Definition, Finding, Severity, Trial, check};
+use crate::source::needs;
 use clap::Args;
 use serde::Serialize;
 
@@ -46,9 +48,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     };
     if let Some(config) = &config {
         lines.push(format!("ok    config            {}", config.origin));
-        definition(config, &mut findings, &mut lines, &mut hash)?;
+        let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
         if !arguments.no_network {
-            code = network(config, &mut findings, &mut lines);
+            code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
         }
     }
     findings.sort_by(Finding::order);
@@ -87,7 +89,7 @@ fn definition(
     findings: &mut Vec<Finding>,
     lines: &mut Vec<String>,
     hash: &mut Option<String>,
-) -> Result<(), Failure> {
+) -> Result<Option<Trial>, Failure> {
     let site = match trial::site(config)? {
         Ok(site) => site,
         Err(errors) => {
@@ -100,13 +102,13 @@ fn definition(
         Ok(definition) => definition,
         Err(errors) => {
             findings.extend(errors);
-            return Ok(());
+            return Ok(None);
         }
     };
     *hash = Some(definition.hash.clone());
     let (trial, found) = check::check(&definition, &site);
     findings.extend(found);
-    if let Some(trial) = trial {
+    if let Some(trial) = &trial {
         let inclusions =
             trial.criteria.iter().filter(|c| c.kind == crate::protocol::CriterionKind::Inclusion).count();
         lines.push(format!(
@@ -118,10 +120,73 @@ fn definition(
         ));
         lines.push(format!("ok    definition        {}", trial.hash));
     }
-    Ok(())
+    Ok(trial)
 }
 
-/// Reaches for the configured server. Filled in by the client.
-fn network(_config: &Config, _findings: &mut Vec<Finding>, _lines: &mut Vec<String>) -> u8 {
-    0
+/// Reaches for the configured server: is it there, does it let us in, can it do what is needed?
+fn network(
+    config: &Config,
+    trial: Option<&Trial>,
+    findings: &mut Vec<Finding>,
+    lines: &mut Vec<String>,
+) -> Result<u8, Failure> {
+    let mut report = |severity, id, text: String, hint: &str| {
+        findings.push(Finding { severity, place: "fhir".into(), id, text, hint: hint.into() });
+    };
+    let Some(base_url) = &config.fhir.base_url else {
+        let hint = "set [fhir] base_url; commands that work on files need none";
+        report(Severity::Note, "TB-N001", "no FHIR server is configured".into(), hint);
+        return Ok(0);
+    };
+    let client = match shell::client(config) {
+        Ok(client) => client,
+        Err(failure) => {
+            report(Severity::Error, "TB-N002", failure.message, &failure.hint);
+            return Ok(failure.code);
+        }
+    };
+    let capability = match shell::block_on(client.capability())? {
+        Ok(capability) => capability,
+        Err(error) => {
+            let failure = server_failure(&error);
+            report(Severity::Error, "TB-N003", failure.message, "is the address right, is the server up?");
+            return Ok(failure.code);
+        }
+    };
+    let release = match capability.release() {
+        Some(release) => release.to_string(),
+        None => {
+            let text = "the server does not say which FHIR release it speaks".into();
+            report(Severity::Warning, "TB-N004", text, "set fhir.release");
+            "release unknown".into()
+        }
+    };
+    let software = capability.software.as_deref().unwrap_or("software unknown");
+    lines.push(format!("ok    fhir              {base_url}  {software}, {release}"));
+    let offered = capability.search_params("Observation");
+    for need in trial.map(|t| needs::of(t, offered.as_ref())).unwrap_or_default() {
+        if capability.offers(&need.resource_type, "search-type") == Some(false) {
+            let text = format!("the server does not offer to search {}", need.resource_type);
+            report(
+                Severity::Warning,
+                "TB-N005",
+                text,
+                "what depends on it stays unknown until somebody attests it",
+            );
+        }
+    }
+    if config.writeback.enabled {
+        for resource_type in ["ResearchStudy", "ResearchSubject"] {
+            if capability.offers(resource_type, "create") == Some(false) {
+                let text = format!("the server does not offer to create {resource_type}");
+                report(
+                    Severity::Warning,
+                    "TB-N006",
+                    text,
+                    "the write-back will fail; [writeback] enabled = false",
+                );
+            }
+        }
+    }
+    Ok(0)
 }

@@ -1,12 +1,24 @@
 //! One file a command. Data go to standard output, everything else to standard error.
 
+pub mod allocation;
+pub mod attest;
 pub mod check;
+pub mod demo;
+pub mod init;
+pub mod operations;
 pub mod output;
+pub mod pull;
+pub mod randomize;
 pub mod score;
 pub mod screen;
+pub mod serve;
+pub mod shell;
+pub mod subjects;
 pub mod trial;
+pub mod writeback;
 
 use crate::config::{Config, ConfigError};
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,13 +95,13 @@ pub struct Global {
     #[arg(short, long, global = true, value_enum, env = "TRIALBRIDGE_OUTPUT")]
     pub output: Option<Output>,
     /// Say nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, env = "TRIALBRIDGE_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
     /// Say more; twice: everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "TRIALBRIDGE_VERBOSE")]
     pub verbose: u8,
     /// No progress bar
-    #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS")]
+    #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
     pub color: Colour,
@@ -112,12 +124,52 @@ pub enum Colour {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// The whole path on a synthetic hospital inside this process
+    Demo(demo::Arguments),
+    /// Only the synthetic hospital server
+    Sandbox(serve::SandboxArguments),
+    /// Write a commented configuration
+    Init(init::Arguments),
     /// Check configuration, trial, mappings and connections; print every finding
     Check(check::Arguments),
+    /// One pull from the configured FHIR server
+    Pull(pull::Arguments),
+    /// Files of FHIR into the store
+    Import(pull::ImportArguments),
+    /// Scheduler, pages and operations port
+    Serve,
     /// Screen FHIR files without any store
     Screen(screen::Arguments),
     /// Compute the scores of named variables, one NDJSON line each
     Score(score::Arguments),
+    /// The stored subjects with their decisions
+    Subjects(subjects::SubjectsArguments),
+    /// One subject: all criteria, evidence, and what is missing
+    Explain(subjects::ExplainArguments),
+    /// Record a judgement that only a person can make
+    Attest(attest::Arguments),
+    /// Record or withdraw a consent
+    #[command(subcommand)]
+    Consent(attest::ConsentCommand),
+    /// The sealed allocation list
+    #[command(subcommand)]
+    Allocation(allocation::Command),
+    /// Allocate one subject, once
+    Randomize(randomize::Arguments),
+    /// Make the hospital's resources agree with the committed rows
+    Writeback(writeback::Arguments),
+    /// What could not be used
+    #[command(subcommand)]
+    Quarantine(operations::QuarantineCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(operations::AuditCommand),
+    /// Prove the store: integrity, hashes, one slot a participant, audit chain
+    Verify,
+    /// Work everything out again from the inbox
+    Replay,
+    /// Copy the store while it runs
+    Backup(operations::BackupArguments),
 }
 
 impl Global {
@@ -150,10 +202,30 @@ impl Global {
 
 /// Runs one command and says what went wrong.
 pub fn run(cli: &Cli) -> ExitCode {
+    shell::logging(&cli.global);
+    let global = &cli.global;
     let result = match &cli.command {
-        Command::Check(a) => check::run(&cli.global, a),
-        Command::Screen(a) => screen::run(&cli.global, a),
-        Command::Score(a) => score::run(&cli.global, a),
+        Command::Demo(a) => demo::run(global, a),
+        Command::Sandbox(a) => serve::sandbox(global, a),
+        Command::Init(a) => init::run(global, a),
+        Command::Check(a) => check::run(global, a),
+        Command::Pull(a) => pull::run(global, a),
+        Command::Import(a) => pull::import(global, a),
+        Command::Serve => serve::run(global),
+        Command::Screen(a) => screen::run(global, a),
+        Command::Score(a) => score::run(global, a),
+        Command::Subjects(a) => subjects::run(global, a),
+        Command::Explain(a) => subjects::explain(global, a),
+        Command::Attest(a) => attest::run(global, a),
+        Command::Consent(c) => attest::consent(global, c),
+        Command::Allocation(c) => allocation::run(global, c),
+        Command::Randomize(a) => randomize::run(global, a),
+        Command::Writeback(a) => writeback::run(global, a),
+        Command::Quarantine(c) => operations::quarantine(global, c),
+        Command::Audit(c) => operations::audit(global, c),
+        Command::Verify => operations::verify(global),
+        Command::Replay => operations::replay(global),
+        Command::Backup(a) => operations::backup(global, a),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -3,9 +3,10 @@
 use super::output::Out;
 use super::shell::{Shell, block_on, now, today};
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::client::FhirClient;
 use crate::client::server::ServerError;
 use crate::pipeline::Progressed;
-use crate::source::fhir_pull::{Cohort, Fatal, Progress, PullOptions, PullReport, pull};
+use crate::source::fhir_pull::{Cohort, Fatal, Progress, PullOptions, PullReport, PullSink, pull};
 use crate::source::inbox::{self, PullInbox};
 use crate::source::{files, needs};
 use crate::store::{NewAudit, Store};
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,11 +94,14 @@ pub async fn once(
         "auto" => None,
         text => Some(
             DateTime::parse_from_rfc3339(text)
-                .map_err(|_| Failure::new(exit::USAGE, "--since is neither `auto` nor an instant with a time zone", ""))?
+                .map_err(|_| {
+                    Failure::new(exit::USAGE, "--since is neither `auto` nor an instant with a time zone", "")
+                })?
                 .with_timezone(&Utc),
         ),
     };
     let patient = arguments.patient.as_deref().map(|p| p.strip_prefix("Patient/").unwrap_or(p).to_owned());
+    let named = patient.clone();
     let options = PullOptions {
         full: arguments.full,
         since,
@@ -105,15 +110,38 @@ pub async fn once(
         overlap: Duration::from_secs(u64::from(shell.config.pull.overlap_minutes) * 60),
         ..PullOptions::new(now())
     };
-    let needs = needs::of(&shell.trial);
-    let mut sink = PullInbox { store: Arc::clone(store) };
-    let report = pull(&client, &cohort, &needs, &options, &mut sink, progress).await;
+    let capability = match client.capability().await {
+        Err(error @ (ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. })) => {
+            return Err(super::writeback::server_failure(&error));
+        }
+        // What the server does not state is found out by asking.
+        stated => stated.unwrap_or_default(),
+    };
+    let needs = needs::of(&shell.trial, capability.search_params("Observation").as_ref());
+    let mut sink = PullInbox::new(Arc::clone(store), arguments.full && !arguments.dry_run);
+    let mut report = pull(&client, &cohort, &needs, &options, &mut sink, progress).await;
+    if !arguments.dry_run && report.fatal.is_none() {
+        studies(&client, &mut sink, &mut report).await?;
+    }
+    if report.is_complete() {
+        let types = needs
+            .iter()
+            .map(|n| n.resource_type.clone())
+            .filter(|t| !report.unsupported.contains(t))
+            .collect();
+        let everybody = cohort == Cohort::All && arguments.patient.is_none();
+        vanished(&client, &mut sink, &types, everybody, &mut report).await?;
+        // The one patient who was asked for was looked for by id, and is not there.
+        if let Some(id) = named.filter(|_| report.patients == 0 && !arguments.dry_run) {
+            sink.gone(client.base_url(), &id)?;
+        }
+    }
     let mut done = Progressed::default();
     if !arguments.dry_run {
         let pipeline = shell.pipeline(store);
-        done = tokio::task::spawn_blocking(move || pipeline.run(now(), today()))
-            .await
-            .map_err(|_| Failure::problem("the pipeline stopped on an internal fault; nothing was lost, run again"))??;
+        done = tokio::task::spawn_blocking(move || pipeline.run(now(), today())).await.map_err(|_| {
+            Failure::problem("the pipeline stopped on an internal fault; nothing was lost, run again")
+        })??;
         store.append_audit(NewAudit {
             at: crate::pipeline::stamp(now()),
             actor: "trialbridge".into(),
@@ -130,6 +158,65 @@ pub async fn once(
     Ok((report, done))
 }
 
+/// Stores and counts a resource that was read by its id.
+fn take(
+    sink: &mut PullInbox,
+    server: &str,
+    resource_type: &str,
+    body: &[u8],
+    report: &mut PullReport,
+) -> Result<(), Failure> {
+    let fate = sink.accept_page(server, resource_type, None, body).map_err(Failure::problem)?;
+    report.pages += 1;
+    report.resources += fate.resources;
+    Ok(())
+}
+
+/// Which study somebody takes part in is said by the study, not by the ResearchSubject.
+async fn studies(client: &FhirClient, sink: &mut PullInbox, report: &mut PullReport) -> Result<(), Failure> {
+    let server = client.base_url().to_owned();
+    for reference in std::mem::take(&mut sink.studies) {
+        // A study elsewhere stays unread, and with it whether it is another one.
+        let Some(id) = client.id_in(&reference, "ResearchStudy") else { continue };
+        match client.read_strict("ResearchStudy", &id).await {
+            Ok(found) => {
+                take(sink, &server, "ResearchStudy", &found.body, report)?;
+            }
+            Err(ServerError::Status { status: 404 | 405 | 410 | 501, .. }) => {}
+            Err(error) => report.incomplete.push(format!("ResearchStudy/{{id}}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// A search does not tell what was deleted. After everything was loaded, what is held and did not
+/// come is asked for by its id: what is gone is put down as deleted, what is still there is taken as
+/// it now is.
+async fn vanished(
+    client: &FhirClient,
+    sink: &mut PullInbox,
+    types: &BTreeSet<String>,
+    everybody: bool,
+    report: &mut PullReport,
+) -> Result<(), Failure> {
+    let server = client.base_url().to_owned();
+    for key in sink.missing(&server, types, everybody)? {
+        match client.read_strict(&key.resource_type, &key.id).await {
+            Ok(found) => {
+                take(sink, &server, &key.resource_type, &found.body, report)?;
+            }
+            Err(ServerError::Status { status: 404 | 410, .. }) => sink.deleted(&server, &key)?,
+            Err(error) => {
+                report
+                    .incomplete
+                    .push(format!("{}/{{id}}, to see whether it was deleted: {error}", key.resource_type));
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.open("pull")?;
@@ -140,15 +227,26 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let mut out = Out::new();
     if arguments.dry_run {
         for planned in &report.plan {
-            out.line(&format!("would ask  {}  ({} first requests)", planned.text, planned.requests))?;
+            if global.output() == Output::Table {
+                out.line(&format!("would ask  {}  ({} first requests)", planned.text, planned.requests))?;
+            } else {
+                out.json(&serde_json::json!({
+                    "schema": "trialbridge/pull-plan/v1", "search": planned.text,
+                    "requests": planned.requests
+                }))?;
+            }
         }
-        out.line("nothing was stored")?;
+        global.note("nothing was stored");
         out.finish()?;
         return failed(&report, code);
     }
     let summary = summary(&report, done);
     print(global, &mut out, &summary)?;
     out.finish()?;
+    if arguments.patient.is_some() && report.is_complete() && report.patients == 0 {
+        let hint = "what was held of them is kept; the patient counts as deleted at the source";
+        return Err(Failure::new(exit::PROBLEMS, "the server has no Patient of this id", hint));
+    }
     failed(&report, code)
 }
 
@@ -157,7 +255,13 @@ fn failed(report: &PullReport, code: u8) -> Outcome {
         Some(fatal) => Err(Failure::new(
             code,
             format!("the pull ended early: {fatal}"),
-            "what was received is stored; run the same command again to go on",
+            match code {
+                exit::PROBLEMS => {
+                    "see [pull] cohort: the server does not know what it names, or cannot search so"
+                }
+                exit::REFUSED => "see [fhir.auth]; what was received is stored",
+                _ => "what was received is stored; run the same command again to go on",
+            },
         )),
         None => Ok(code),
     }
@@ -168,6 +272,8 @@ pub fn exit_code(report: &PullReport) -> u8 {
     match &report.fatal {
         Some(Fatal::Server(ServerError::Unreachable { .. })) => exit::UNREACHABLE,
         Some(Fatal::Server(ServerError::Refused { .. })) => exit::REFUSED,
+        // A Group, List or search that is not there is not there the next time either.
+        Some(Fatal::Server(ServerError::Status { status: 400 | 404 | 410, .. })) => exit::PROBLEMS,
         Some(Fatal::Server(_)) => exit::PARTIAL,
         Some(_) => exit::PROBLEMS,
         None if !report.is_complete() => exit::PARTIAL,
@@ -220,16 +326,22 @@ fn print(global: &Global, out: &mut Out, report: &Report) -> Result<(), Failure>
     if report.quarantined > 0 {
         out.line(&format!("quarantine   {}  -> trialbridge quarantine list", report.quarantined))?;
     }
-    out.line(&format!("judged       {} subjects, {} decisions changed", report.judged, report.decisions.len()))?;
+    out.line(&format!(
+        "judged       {} subjects, {} decisions changed",
+        report.judged,
+        report.decisions.len()
+    ))?;
     for c in report.decisions.iter().take(20) {
         out.line(&format!("  {}  {} -> {}", c.subject, c.before.as_deref().unwrap_or("new"), c.after))?;
     }
     if report.decisions.len() > 20 {
         out.line(&format!("  ... and {} more: trialbridge subjects", report.decisions.len() - 20))?;
     }
-    for (word, lines) in
-        [("warning", &report.warnings), ("incomplete", &report.incomplete), ("not offered", &report.unsupported)]
-    {
+    for (word, lines) in [
+        ("warning", &report.warnings),
+        ("incomplete", &report.incomplete),
+        ("not offered", &report.unsupported),
+    ] {
         for line in lines {
             out.line(&format!("{word:<12} {line}"))?;
         }

@@ -2,8 +2,8 @@
 
 use super::{Failure, Global, exit, trial};
 use crate::audit;
-use crate::client::secret::Secret;
-use crate::client::{Auth, ClientConfig, FhirClient};
+
+use crate::client::{Auth, ClientConfig, FhirClient, Secret};
 use crate::config::Config;
 use crate::pipeline::{Pipeline, stamp};
 use crate::protocol::Trial;
@@ -34,16 +34,20 @@ pub struct AuditChain;
 
 impl Chain for AuditChain {
     fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String) {
+        // A number that no row can have: it matches no stored entry when the chain is checked, and it
+        // cannot be stored, so that an action without its audit entry does not happen.
+        let impossible = || (u64::MAX, String::new(), String::new());
         let head = match previous {
-            Some((sequence, hash)) => audit::Head {
-                sequence,
-                hash: hash.parse().expect("the chain wrote this hash; another one is damage, found by verify"),
+            Some((sequence, hash)) => match hash.parse() {
+                Ok(hash) => audit::Head { sequence, hash },
+                Err(_) => return impossible(),
             },
             None => audit::Head::EMPTY,
         };
-        // The writer turns a panic into a refused action: nothing happens without its audit entry.
-        let next = audit::next(head, event(entry)).expect("the shell fills in actor, role, action and UTC");
-        (next.sequence, next.hash.to_string(), next.previous.to_string())
+        match audit::next(head, event(entry)) {
+            Ok(next) => (next.sequence, next.hash.to_string(), next.previous.to_string()),
+            Err(_) => impossible(),
+        }
     }
 }
 
@@ -86,10 +90,12 @@ impl Shell {
     /// Opens the store for reading, while another process may write.
     pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        let store = SqliteStore::open_read_only(&self.config.data_dir, Arc::new(AuditChain)).map_err(|e| {
-            let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
-            Failure { hint: hint.into(), ..Failure::from(e) }
-        })?;
+        let store =
+            SqliteStore::open_read_only(&self.config.data_dir, Arc::new(AuditChain)).map_err(|e| {
+                let hint =
+                    "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+                Failure { hint: hint.into(), ..Failure::from(e) }
+            })?;
         Ok(Arc::new(store))
     }
 
@@ -107,35 +113,45 @@ impl Shell {
 
     /// The client of the configured server.
     pub fn client(&self) -> Result<FhirClient, Failure> {
-        let fhir = &self.config.fhir;
-        let Some(base_url) = &fhir.base_url else {
-            let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
-            return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
-        };
-        let secret = |key: &str, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+        client(&self.config)
+    }
+}
+
+/// The client of the configured server.
+pub fn client(config: &Config) -> Result<FhirClient, Failure> {
+    let fhir = &config.fhir;
+    let Some(base_url) = &fhir.base_url else {
+        let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
+        return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
+    };
+    let secret =
+        |key: &str, given: &Option<Secret>, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
+            if let Some(secret) = given {
+                return Ok(secret.clone());
+            }
             let Some(path) = file else {
                 return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
             };
-            Secret::from_file(path).map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
+            Secret::from_file(path)
+                .map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
         };
-        let auth = match fhir.auth.kind.as_str() {
-            "basic" => Auth::Basic {
-                user: fhir.auth.user.clone().unwrap_or_default(),
-                password: secret("password_file", &fhir.auth.password_file)?,
-            },
-            "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token_file)? },
-            _ => Auth::None,
-        };
-        let config = ClientConfig {
-            auth,
-            allow_plain_http: fhir.allow_plain_http,
-            page_size: self.config.pull.page_size,
-            max_concurrent: self.config.pull.max_concurrent,
-            root_ca_file: fhir.ca_file.clone(),
-            ..ClientConfig::new(base_url.clone())
-        };
-        FhirClient::new(config).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
-    }
+    let auth = match fhir.auth.kind.as_str() {
+        "basic" => Auth::Basic {
+            user: fhir.auth.user.clone().unwrap_or_default(),
+            password: secret("password_file", &fhir.auth.password, &fhir.auth.password_file)?,
+        },
+        "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token, &fhir.auth.token_file)? },
+        _ => Auth::None,
+    };
+    let client = ClientConfig {
+        auth,
+        allow_plain_http: fhir.allow_plain_http,
+        page_size: config.pull.page_size,
+        max_concurrent: config.pull.max_concurrent,
+        root_ca_file: fhir.ca_file.clone(),
+        ..ClientConfig::new(base_url.clone())
+    };
+    FhirClient::new(client).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
 }
 
 /// Runs async work of a command.
@@ -178,7 +194,9 @@ pub fn logging(global: &Global) {
 
 /// Does `file` lie below `dir`?
 pub fn is_inside(file: &Path, dir: &Path) -> bool {
-    let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| std::path::absolute(p).unwrap_or_else(|_| p.to_owned()));
+    let real = |p: &Path| {
+        p.canonicalize().unwrap_or_else(|_| std::path::absolute(p).unwrap_or_else(|_| p.to_owned()))
+    };
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     real(folder).starts_with(real(dir))
 }

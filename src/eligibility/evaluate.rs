@@ -7,7 +7,7 @@ use crate::clinical::interval::Interval;
 use crate::clinical::time::days_before;
 use crate::fact::*;
 use crate::protocol::rule::{Comparison, Rule};
-use crate::score::{Score, Scores};
+use crate::score::{self, Score, Scores};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -246,16 +246,35 @@ impl Context<'_> {
         }
     }
 
+    /// A score rests on the results that it was computed from.
+    fn inputs_of(&self, name: &str, shown_score: &str) -> Vec<Evidence> {
+        let trial = self.chart.trial;
+        let mut evidence = Vec::new();
+        for id in score::variables_of(name) {
+            let Some(index) = trial.variable(id) else { continue };
+            if let Ok(m) = self.chart.measurement(index) {
+                let unit = trial.variables[index as usize].measured().map_or("", |u| u.unit.as_str());
+                let summary = format!("{shown_score}: {id} {} {unit}, {}", shown(&m.value), m.effective.text);
+                evidence.push(Evidence { reference: m.source.versioned(), summary });
+            } else if let Ok(a) = self.chart.answer(index, None) {
+                let answers = trial.variables[index as usize].coded();
+                let word = answers.map_or("", |c| c.answers[a.answer as usize].id.as_str());
+                let summary = format!("{shown_score}: {id} {word}, {}", a.effective.text);
+                evidence.push(Evidence { reference: a.source.versioned(), summary });
+            }
+        }
+        evidence
+    }
+
     fn score(&self, name: &'static str, at_least: Decimal) -> Eval {
         let Some(score) = self.scores.get(name) else {
             return Eval::unknown(Why::NotFound, Vec::new(), None);
         };
         let range = score_range(score);
-        let shown = match &range {
-            Some(range) => format!("{name} {range}"),
-            None => format!("{name} not computable"),
+        let evidence = match &range {
+            Some(range) => self.inputs_of(name, &format!("{} {range}", score::title(name))),
+            None => self.inputs_of(name, &format!("{} not computable", score::title(name))),
         };
-        let evidence = vec![Evidence { reference: String::new(), summary: shown }];
         match range.and_then(|r| r.is_at_least(at_least)) {
             Some(decided) => Eval::decided(Truth::from(Some(decided)), evidence),
             None => {

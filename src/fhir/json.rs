@@ -45,7 +45,9 @@ pub fn text(bytes: &[u8]) -> Result<&str, JsonError> {
 pub fn too_deep(text: &str) -> bool {
     let bytes = text.as_bytes();
     // No document is deeper than it has opening brackets: most need only this count.
-    if bytes.iter().filter(|b| matches!(b, b'{' | b'[')).count() <= MAX_DEPTH {
+    // `[` and `{` differ in one bit; counting in bytes lets the compiler take many at a time.
+    let opening = |chunk: &[u8]| usize::from(chunk.iter().map(|b| u8::from(b | 0x20 == b'{')).sum::<u8>());
+    if bytes.chunks(255).map(opening).sum::<usize>() <= MAX_DEPTH {
         return false;
     }
     let (mut depth, mut at) = (0usize, 0usize);

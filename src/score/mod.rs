@@ -50,6 +50,40 @@ pub const NAMES: &[&str] = &[
     "clif_c_aclf",
 ];
 
+/// The trial's variables that a score is computed from, besides age, sex and dialysis.
+pub fn variables_of(name: &str) -> &'static [&'static str] {
+    match name {
+        "meld_original" => &["bilirubin_total", "inr", "creatinine", "etiology"],
+        "meld_unos" => &["bilirubin_total", "inr", "creatinine"],
+        "meld_na" | "meld_na_kim2008" | "ukeld" => &["bilirubin_total", "inr", "creatinine", "sodium"],
+        "meld3" => &["bilirubin_total", "inr", "creatinine", "sodium", "albumin"],
+        "child_pugh" => &["bilirubin_total", "albumin", "inr", "pt", "ascites", "encephalopathy"],
+        "albi" => &["bilirubin_total", "albumin"],
+        "fib4" => &["ast", "alt", "platelets"],
+        "apri" => &["ast", "platelets"],
+        "clif_c_aclf" => &["clif_of", "wbc"],
+        _ => &[],
+    }
+}
+
+/// What people call a score.
+pub fn title(name: &str) -> &str {
+    match name {
+        "meld_original" => "MELD (original)",
+        "meld_unos" => "MELD (UNOS)",
+        "meld_na" => "MELD-Na (OPTN 2016)",
+        "meld_na_kim2008" => "MELD-Na (Kim 2008)",
+        "meld3" => "MELD 3.0",
+        "child_pugh" => "Child-Pugh",
+        "albi" => "ALBI",
+        "fib4" => "FIB-4",
+        "apri" => "APRI",
+        "ukeld" => "UKELD",
+        "clif_c_aclf" => "CLIF-C ACLF",
+        other => other,
+    }
+}
+
 /// All scores of one set of inputs, in the order of [`NAMES`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {

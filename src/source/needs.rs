@@ -9,7 +9,11 @@ use std::collections::BTreeSet;
 /// The searches of a trial. Diagnoses, drugs and procedures are asked for without codes: their
 /// classifications are matched by what stands below a code, which a search cannot say, and an entry
 /// with a code that nobody can read has to be seen.
-pub fn of(trial: &Trial) -> Vec<Need> {
+///
+/// `offered`: what the server lets one search Observations by, where it says so. A value may stand in a
+/// component of a panel, which `code` alone does not find: a server that cannot be asked for components
+/// is asked for all Observations.
+pub fn of(trial: &Trial, offered: Option<&BTreeSet<&str>>) -> Vec<Need> {
     let mut kinds: BTreeSet<Kind> = BTreeSet::new();
     let (mut consent, mut participation) = (false, false);
     for criterion in &trial.criteria {
@@ -50,10 +54,17 @@ pub fn of(trial: &Trial) -> Vec<Need> {
     }
     let mut needs = Vec::new();
     if !tokens.is_empty() {
-        needs.push(Need {
-            code_lists: vec![CodeList { parameter: "code".into(), tokens: tokens.into_iter().collect() }],
-            ..plain("Observation")
-        });
+        let tokens: Vec<String> = tokens.into_iter().collect();
+        let offers = |name: &str| offered.is_some_and(|o| o.contains(name));
+        let parameters: &[&str] = if offers("combo-code") {
+            &["combo-code"]
+        } else if offers("code") && offers("component-code") {
+            &["code", "component-code"]
+        } else {
+            &[]
+        };
+        let list = |p: &&str| CodeList { parameter: (*p).to_owned(), tokens: tokens.clone() };
+        needs.push(Need { code_lists: parameters.iter().map(list).collect(), ..plain("Observation") });
     }
     needs.extend(kinds.iter().filter(|k| **k != Kind::Observation).map(|k| plain(k.name())));
     needs.push(plain("QuestionnaireResponse"));
@@ -64,4 +75,26 @@ pub fn of(trial: &Trial) -> Vec<Need> {
         needs.push(plain("ResearchSubject"));
     }
     needs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Definition;
+    use crate::protocol::document::SiteFile;
+
+    #[test]
+    fn components_of_panels_are_asked_for() {
+        let trial = Trial::compile(&Definition::shipped(), &SiteFile::default()).expect("the shipped trial");
+        let parameters = |offered: Option<&[&str]>| {
+            let offered = offered.map(|o| o.iter().copied().collect::<BTreeSet<_>>());
+            let needs = of(&trial, offered.as_ref());
+            let observation = needs.into_iter().find(|n| n.resource_type == "Observation").expect("a need");
+            observation.code_lists.into_iter().map(|l| l.parameter).collect::<Vec<_>>()
+        };
+        assert_eq!(parameters(Some(&["code", "combo-code", "component-code"])), ["combo-code"]);
+        assert_eq!(parameters(Some(&["code", "component-code"])), ["code", "component-code"]);
+        assert!(parameters(Some(&["code"])).is_empty(), "all Observations rather than half a panel");
+        assert!(parameters(None).is_empty());
+    }
 }

@@ -1,3 +1,5 @@
+//! The invented patients: that each shows what it is there to show, and that a day gives the same bytes.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;

@@ -21,7 +21,7 @@ fn put_one(c: &Connection, entry: &NewQuarantine) -> Result<i64> {
         c,
         doing,
         "INSERT INTO quarantine (inbox_seq, reason, path, sha256, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (inbox_seq, path, reason) DO NOTHING",
+         ON CONFLICT (inbox_seq, path, reason) DO UPDATE SET state = 'open'",
         params![entry.inbox_seq, entry.reason, entry.path, sha256, entry.bytes, entry.at],
     )?;
     row(

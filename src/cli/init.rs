@@ -1,0 +1,110 @@
+//! `init`: a commented configuration.
+
+use super::output::Out;
+use super::{Failure, Global, Outcome};
+use clap::Args;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Write it there; default: standard output. An existing file is left alone
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Every key with its default.
+pub const TEMPLATE: &str = r#"# trialbridge. Every key has an environment twin: TRIALBRIDGE_<SECTION>__<KEY>,
+# for example TRIALBRIDGE_FHIR__BASE_URL. Unknown keys are refused. Secrets are named by file.
+
+# Where the store lives. One process writes at a time.
+data_dir = "/var/lib/trialbridge"
+
+# A folder with a trial definition; default: the shipped NCT06242405.
+# trial = "/etc/trialbridge/trials/mytrial"
+
+# What this hospital sends differently: its systems, local codes, unit spellings, complete feeds.
+# site = "/etc/trialbridge/site.toml"
+
+[store]
+url = "sqlite:trialbridge.db"
+
+[fhir]
+# base_url = "https://fhir.example.org/r4"
+release = "auto"                 # R4 | R4B | R5
+# ca_file = "/etc/trialbridge/hospital-ca.pem"
+
+[fhir.auth]
+kind = "none"                    # basic | bearer
+# user = "trialbridge"
+# a secret may stand in a file or in TRIALBRIDGE_FHIR__AUTH__PASSWORD or __TOKEN, never here
+# password_file = "/etc/trialbridge/password"
+# token_file = "/etc/trialbridge/token"
+
+[pull]
+# all | "Patient?_has:Condition:patient:code=..." | group:ID | list:ID | ids:FILE
+cohort = "all"
+schedule = "0 */15 * * * *"      # second minute hour day month weekday
+page_size = 200
+max_concurrent = 4
+overlap_minutes = 15             # read again at each pull, for what became visible late
+
+[writeback]
+enabled = true
+arm = "disclose"                 # code | withhold
+screening = false                # keep screening states on the ResearchSubject as well
+scores = true
+
+[serve]
+listen = "127.0.0.1:8080"
+ops_listen = "127.0.0.1:9090"
+
+[allocation]
+# The key that opens the sealed list: never inside data_dir. Default: data_dir with `.allocation-key`
+# key_file = "/etc/trialbridge/allocation.key"
+"#;
+
+pub fn run(global: &Global, a: &Arguments) -> Outcome {
+    match &a.file {
+        None => {
+            let mut out = Out::new();
+            out.line(TEMPLATE.trim_end())?;
+            out.finish()?;
+        }
+        Some(path) => {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .map_err(|e| Failure::problem(format!("{} cannot be written: {e}", path.display())))?;
+            file.write_all(TEMPLATE.as_bytes())?;
+            global.note(&format!("{} written; set [fhir] base_url, then: trialbridge check", path.display()));
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TEMPLATE;
+    use crate::config::Config;
+
+    #[test]
+    fn the_template_is_the_defaults() {
+        let config = Config::read("init", TEMPLATE, []).expect("the template is valid");
+        let defaults = Config::default();
+        assert_eq!(config.pull.schedule, defaults.pull.schedule);
+        assert_eq!(config.data_dir, defaults.data_dir);
+        // Each commented key is a key.
+        let uncommented: String = TEMPLATE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") && !rest.contains("example,") => rest,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        Config::read("init", &uncommented, []).expect("the commented keys exist");
+    }
+}

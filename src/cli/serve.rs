@@ -1,0 +1,260 @@
+//! `serve`: the pull on its schedule, the pages, the operations port; stops gracefully.
+//! `sandbox`: only the synthetic hospital.
+
+use super::pull::{self, Arguments as PullArguments};
+use super::shell::{Shell, block_on, now, today};
+use super::{Failure, Global, Outcome, exit, writeback};
+use crate::pipeline::stamp;
+use crate::sandbox::{self, Sandbox};
+use crate::source::fhir_pull::Silent;
+use crate::store::Store;
+use crate::web::{self, Status, WebState};
+use chrono::{DateTime, Local};
+use clap::Args;
+use croner::Cron;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Args, Debug)]
+pub struct SandboxArguments {
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub listen: String,
+}
+
+/// Set when a run begins, so that a missed one is caught up after a restart.
+const LAST_RUN: &str = "schedule.last-run";
+
+pub fn run(global: &Global) -> Outcome {
+    let shell = Arc::new(Shell::new(global)?);
+    let schedule = Cron::from_str(&shell.config.pull.schedule).map_err(|e| {
+        Failure::new(exit::CONFIG, format!("pull.schedule: {e}"), "second minute hour day month weekday")
+    })?;
+    if schedule.find_next_occurrence(&Local::now(), false).is_err() {
+        let text = format!("pull.schedule `{}` never comes", shell.config.pull.schedule);
+        return Err(Failure::new(exit::CONFIG, text, "second minute hour day month weekday"));
+    }
+    let store = shell.open("serve")?;
+    block_on(serve(global, shell, store, schedule))?
+}
+
+async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedule: Cron) -> Outcome {
+    let status = Arc::new(Status::default());
+    let state = WebState {
+        store: Arc::clone(&store),
+        trial: Arc::clone(&shell.trial),
+        environment: "PROD",
+        status: Arc::clone(&status),
+    };
+    let stop = CancellationToken::new();
+    let pages = listen(&shell.config.serve.listen, "serve.listen").await?;
+    let ops = listen(&shell.config.serve.ops_listen, "serve.ops_listen").await?;
+    global.note(&format!("pages        http://{}/", address(&pages)));
+    global.note(&format!("operations   http://{}/readyz", address(&ops)));
+    let pages = spawn(pages, web::pages(state.clone()), &stop);
+    let ops = spawn(ops, web::ops(state), &stop);
+    let scheduler = if shell.config.fhir.base_url.is_some() {
+        global.note(&format!("schedule     {} (local time)", shell.config.pull.schedule));
+        Some(tokio::spawn(scheduled(Arc::clone(&shell), Arc::clone(&store), schedule, status, stop.clone())))
+    } else {
+        global.note("schedule     none: no FHIR server is configured");
+        None
+    };
+    signal().await;
+    global.note("stopping: what is in hand is finished or left as it was");
+    stop.cancel();
+    for task in [Some(pages), Some(ops), scheduler].into_iter().flatten() {
+        if tokio::time::timeout(Duration::from_secs(20), task).await.is_err() {
+            tracing::warn!(
+                event = "serve.stop",
+                "a task did not end in time; its work is repeated at the next start"
+            );
+        }
+    }
+    Ok(0)
+}
+
+/// Binds an address or says which key is wrong.
+pub async fn listen(text: &str, key: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(text).await.map_err(|e| {
+        Failure::new(exit::CONFIG, format!("{key} {text}: {e}"), "another program may hold the port")
+    })
+}
+
+pub fn address(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|_| "?".into(), |a| a.to_string())
+}
+
+/// Serves a router until the token is cancelled.
+pub fn spawn(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: &CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(event = "serve.listener", %error);
+        }
+    })
+}
+
+/// Ctrl-C or SIGTERM.
+pub async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => {
+                let _ = tokio::signal::ctrl_c().await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// Runs pulls one after another, never two at a time: a run that is longer than its period simply
+/// makes the next one wait for the next time. A run that was missed while the service was down is
+/// caught up once.
+async fn scheduled(
+    shell: Arc<Shell>,
+    store: Arc<dyn Store>,
+    schedule: Cron,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) {
+    let last = store.meta(LAST_RUN).ok().flatten().and_then(|t| DateTime::parse_from_rfc3339(&t).ok());
+    let mut due = match last {
+        None => true,
+        Some(last) => is_missed(&schedule, last.with_timezone(&Local), Local::now()),
+    };
+    loop {
+        if !due {
+            let Ok(next) = schedule.find_next_occurrence(&Local::now(), false) else {
+                tracing::error!(event = "schedule.never", "the schedule has no further time");
+                return;
+            };
+            let wait = (next - Local::now()).to_std().unwrap_or_default();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        due = false;
+        if let Err(error) = store.set_meta(LAST_RUN, &stamp(now())) {
+            tracing::error!(event = "schedule.store", %error);
+        }
+        status.started(now());
+        // Dropping the pull is safe: what was stored stays, and the next pull goes on from there.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = cycle(&shell, &store, &status) => {}
+        }
+    }
+}
+
+/// Was there a time between `last` and `now` at which a run was due?
+fn is_missed(schedule: &Cron, last: DateTime<Local>, now: DateTime<Local>) -> bool {
+    schedule.find_next_occurrence(&last, false).is_ok_and(|next| next <= now)
+}
+
+/// One pull and one write-back.
+async fn cycle(shell: &Arc<Shell>, store: &Arc<dyn Store>, status: &Arc<Status>) {
+    let outcome = match pull::once(
+        shell,
+        store,
+        &PullArguments { since: "auto".into(), ..Default::default() },
+        &Silent,
+    )
+    .await
+    {
+        Ok((report, _)) if report.is_complete() => {
+            status.finished(now(), Status::OK, report.through);
+            "complete"
+        }
+        Ok((report, _)) => {
+            if let Some(fatal) = &report.fatal {
+                tracing::error!(event = "pull.failed", error = %fatal);
+            }
+            status.finished(now(), "incomplete", None);
+            "incomplete"
+        }
+        Err(failure) => {
+            tracing::error!(event = "pull.failed", error = %failure.message);
+            // The day goes on without the hospital's server: windows move all the same.
+            let pipeline = shell.pipeline(store);
+            let judged = tokio::task::spawn_blocking(move || pipeline.run(now(), today())).await;
+            if let Ok(Err(error)) = judged {
+                tracing::error!(event = "pipeline.failed", %error);
+            }
+            status.finished(now(), "failed", None);
+            "failed"
+        }
+    };
+    tracing::info!(event = "pull.cycle", outcome);
+    if !shell.config.writeback.enabled || outcome == "failed" {
+        return;
+    }
+    match writeback::once(shell, store, false).await {
+        Ok(report) if report.is_settled() => {}
+        Ok(report) => {
+            for line in report.lines().filter(|l| !l.outcome.is_settled()) {
+                tracing::warn!(event = "writeback.open", resource = line.resource_type, outcome = ?line.outcome);
+            }
+        }
+        Err(failure) => tracing::error!(event = "writeback.failed", error = %failure.message),
+    }
+}
+
+pub fn sandbox(global: &Global, a: &SandboxArguments) -> Outcome {
+    block_on(async {
+        let listener = listen(&a.listen, "--listen").await?;
+        let hospital = Sandbox::with_synthetic_patients(today());
+        global.note("synthetic data, in memory only");
+        global.note(&format!("FHIR R4  http://{}/fhir", address(&listener)));
+        sandbox::serve(listener, hospital, signal())
+            .await
+            .map_err(|e| Failure::problem(format!("the sandbox stopped: {e}")))?;
+        Ok(0)
+    })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{TimeZone, Utc};
+
+    #[test]
+    fn a_missed_run_is_caught_up_once() {
+        let schedule = Cron::from_str("0 */15 * * * *").expect("a schedule");
+        let at = |h, m, s| Local.with_ymd_and_hms(2026, 11, 23, h, m, s).single().expect("a time");
+        for (last, now, missed) in [
+            (at(8, 0, 0), at(8, 14, 59), false),
+            (at(8, 0, 0), at(8, 15, 0), true),
+            (at(8, 0, 0), at(11, 7, 0), true),
+            (at(11, 7, 0), at(11, 7, 1), false),
+        ] {
+            assert_eq!(is_missed(&schedule, last, now), missed, "{last} {now}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_schedule_is_utc_safe() {
+        // What is written down between runs is UTC and read back as the same instant.
+        let at: DateTime<Utc> = Utc.with_ymd_and_hms(2026, 3, 29, 1, 30, 0).single().expect("a time");
+        let read = DateTime::parse_from_rfc3339(&stamp(at)).expect("a stamp");
+        assert_eq!(read.with_timezone(&Utc), at);
+    }
+}

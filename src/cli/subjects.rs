@@ -1,0 +1,211 @@
+//! `subjects` and `explain`: what the store says of whom.
+
+use super::output::{Out, table};
+use super::shell::{Shell, subject};
+use super::{Failure, Global, Outcome, Output, exit};
+use crate::store::Decision;
+use clap::Args;
+use serde_json::Value;
+
+#[derive(Args, Debug)]
+pub struct SubjectsArguments {
+    /// Only those with this decision: eligible, ineligible, undetermined
+    #[arg(long, value_name = "WORD", value_parser = ["eligible", "ineligible", "undetermined"])]
+    pub decision: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct ExplainArguments {
+    pub subject: String,
+    /// Only this criterion
+    #[arg(long, value_name = "ID")]
+    pub criterion: Option<String>,
+    /// Every decision so far, oldest first, as NDJSON
+    #[arg(long)]
+    pub history: bool,
+}
+
+pub fn run(global: &Global, arguments: &SubjectsArguments) -> Outcome {
+    let shell = Shell::new(global)?;
+    let store = shell.look()?;
+    let decisions = store.latest_decisions()?;
+    let wanted = |d: &&Decision| arguments.decision.as_ref().is_none_or(|w| *w == d.decision);
+    let randomized: Vec<String> =
+        store.allocations(&shell.trial.study.id)?.into_iter().map(|a| a.subject).collect();
+    let mut out = Out::new();
+    let mut rows = Vec::new();
+    let mut array = Vec::new();
+    for d in decisions.iter().filter(wanted) {
+        match global.output() {
+            Output::Table => rows.push(row(d, &randomized)),
+            Output::Ndjson => out.line(&d.json)?,
+            Output::Json => array.push(parsed(d)?),
+        }
+    }
+    match global.output() {
+        Output::Table => {
+            out.line(
+                table(&["subject", "decision", "deciding", "needs", "randomized", "judged"], &rows)
+                    .trim_end(),
+            )?;
+        }
+        Output::Json => out.json(&array)?,
+        Output::Ndjson => {}
+    }
+    out.finish()?;
+    Ok(0)
+}
+
+fn parsed(d: &Decision) -> Result<Value, Failure> {
+    serde_json::from_str(&d.json).map_err(|_| {
+        Failure::new(
+            exit::UNVERIFIED,
+            "a stored decision is not JSON",
+            "run `trialbridge verify`, restore a backup",
+        )
+    })
+}
+
+fn row(d: &Decision, randomized: &[String]) -> Vec<String> {
+    let needs = serde_json::from_str::<Value>(&d.json)
+        .ok()
+        .and_then(|v| {
+            Some(v["needs"].as_array()?.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+        })
+        .unwrap_or_default();
+    vec![
+        d.subject.clone(),
+        d.decision.clone(),
+        d.deciding.join(" "),
+        needs,
+        if randomized.contains(&d.subject) { "yes" } else { "" }.into(),
+        d.decided_at.clone(),
+    ]
+}
+
+pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
+    let shell = Shell::new(global)?;
+    let store = shell.look()?;
+    let key = subject(&arguments.subject)?;
+    let mut out = Out::new();
+    if arguments.history {
+        let history = store.decision_history(&key)?;
+        if history.is_empty() {
+            return Err(unknown());
+        }
+        for d in history {
+            out.line(&d.json)?;
+        }
+        out.finish()?;
+        return Ok(0);
+    }
+    let Some(decision) = store.latest_decision(&key)? else {
+        return Err(unknown());
+    };
+    if let Some(id) = &arguments.criterion
+        && shell.trial.criterion(id).is_none()
+    {
+        return Err(Failure::new(exit::USAGE, format!("the trial has no criterion {id}"), ""));
+    }
+    match (global.output(), &arguments.criterion) {
+        (Output::Table, only) => {
+            let value = parsed(&decision)?;
+            out.line(text(&value, only.as_deref()).trim_end())?;
+        }
+        (_, None) => out.line(&decision.json)?,
+        (_, Some(id)) => {
+            let value = parsed(&decision)?;
+            let criteria = value["criteria"].as_array().cloned().unwrap_or_default();
+            for c in criteria.iter().filter(|c| c["id"] == id.as_str()) {
+                out.json(c)?;
+            }
+        }
+    }
+    out.finish()?;
+    Ok(0)
+}
+
+fn unknown() -> Failure {
+    let hint = "`trialbridge subjects` lists the stored subjects";
+    Failure::new(exit::PROBLEMS, "this subject is not in the store", hint)
+}
+
+/// A screening in words.
+pub fn text(v: &Value, only: Option<&str>) -> String {
+    let s = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let list = |v: &Value| {
+        v.as_array()
+            .map(|a| a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+            .unwrap_or_default()
+    };
+    let mut text =
+        format!("{}  {}   as of {}\n", s(&v["subject"]), s(&v["decision"]).to_uppercase(), s(&v["asOf"]));
+    let deciding = list(&v["deciding"]);
+    if !deciding.is_empty() {
+        text.push_str(&format!("decided by  {deciding}\n"));
+    }
+    let needs = list(&v["needs"]);
+    if !needs.is_empty() {
+        text.push_str(&format!("needs       {needs}\n"));
+    }
+    text.push('\n');
+    for c in v["criteria"].as_array().into_iter().flatten() {
+        if only.is_some_and(|id| c["id"] != id) {
+            continue;
+        }
+        let verdict = s(&c["verdict"]);
+        let mark = match verdict.as_str() {
+            "met" | "clear" => '●',
+            "not-met" | "excludes" => '✕',
+            "attest" => '✎',
+            "not-applicable" => '–',
+            _ => '?',
+        };
+        text.push_str(&format!("{mark} {:<4} {:<15} {}\n", s(&c["id"]), verdict, s(&c["text"])));
+        let reason = s(&c["reason"]);
+        if !reason.is_empty() {
+            text.push_str(&format!("{:24}{reason}\n", ""));
+        }
+        for e in c["evidence"].as_array().into_iter().flatten() {
+            let reference = s(&e["reference"]);
+            if !reference.is_empty() {
+                text.push_str(&format!("{:24}{reference}\n", ""));
+            }
+        }
+    }
+    if only.is_some() {
+        return text;
+    }
+    text.push_str("\nscores\n");
+    for (name, score) in v["scores"].as_object().into_iter().flatten() {
+        let shown = match score["status"].as_str() {
+            Some("known") => format!("{}{}", score["value"], class(score, "")),
+            Some("range") => format!(
+                "{} to {}{}, without {}",
+                score["low"],
+                score["high"],
+                class(score, "_low"),
+                list(&score["missing"])
+            ),
+            _ => format!("not computable without {}", list(&score["missing"])),
+        };
+        text.push_str(&format!("  {name:<16}{shown}\n"));
+    }
+    let gaps = v["gaps"].as_array().cloned().unwrap_or_default();
+    if !gaps.is_empty() {
+        text.push_str("\ncould not be used\n");
+        for g in gaps {
+            text.push_str(&format!("  {}  {}  {}\n", s(&g["reference"]), s(&g["reason"]), s(&g["path"])));
+        }
+    }
+    text
+}
+
+fn class(score: &Value, suffix: &str) -> String {
+    let one = |key: &str| score.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    match (one(&format!("class{suffix}")), one(&format!("grade{suffix}"))) {
+        (Some(class), _) => format!(" (class {class})"),
+        (_, Some(grade)) => format!(" (grade {grade})"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,194 @@
+//! What monitors ask. No metric has a patient, a message or an arm as label, and a hospital that does
+//! not answer does not make this program unready: what was stored can still be read and decided.
+
+use super::state::WebState;
+use super::status::Pull;
+use super::stored::Verdicts;
+use super::trouble::Trouble;
+use super::worklist::DECISIONS;
+use crate::protocol::Trial;
+use crate::store::{Health, QuarantineState, Store, StoreError};
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use metrics::{describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+/// Quarantine entries that one scrape counts at most: each brings its bytes along.
+const COUNTED: usize = 10_000;
+
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    ok: bool,
+    code: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    reasons: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
+}
+
+/// 200 or 503 with reasons; `?verbose` lists what was looked at.
+pub(super) async fn ready(
+    State(state): State<WebState>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Trouble> {
+    let verbose = query.is_some_and(|q| q.split('&').any(|part| part.split('=').next() == Some("verbose")));
+    let mut checks = state.read(|store, _| Ok(store_checks(store))).await?;
+    let reasons: Vec<Check> = checks.extract_if(.., |check| !check.ok).collect();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = if reasons.is_empty() { "ready" } else { "not-ready" };
+    checks.push(pull_check(&state.status.pull()));
+    let readiness = Readiness { status: word, reasons, checks: verbose.then_some(checks) };
+    let text = serde_json::to_string(&readiness).map_err(|error| Trouble::bug(error.to_string()))?;
+    Ok((status, [(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+fn store_checks(store: &dyn Store) -> Vec<Check> {
+    let check = |check, problem: Option<(&str, &str)>, good: &str| Check {
+        check,
+        ok: problem.is_none(),
+        code: problem.map_or("ok", |(code, _)| code).to_owned(),
+        text: problem.map_or(good, |(_, text)| text).to_owned(),
+    };
+    let read = store.count_by_state().err();
+    let migrations = matches!(read, Some(StoreError::Schema { .. }));
+    let health = store.health();
+    let words = match health {
+        Health::Ok => "",
+        Health::DiskFull => "no space left: nothing new is taken in; free space",
+        Health::StorageFailed => "the last write failed: nothing new is taken in; check the disk",
+    };
+    vec![
+        check(
+            "store-read",
+            read.as_ref().map(|e| (e.code(), "the store cannot be read; the log says why")),
+            "the store can be read",
+        ),
+        check(
+            "store-write",
+            (health != Health::Ok).then_some((crate::store::Word::word(health), words)),
+            "the last write succeeded",
+        ),
+        check(
+            "migrations",
+            migrations.then_some(("schema", "the database has another schema than this program reads")),
+            "the schema is this program's",
+        ),
+    ]
+}
+
+/// For information: it never counts against readiness.
+fn pull_check(pull: &Pull) -> Check {
+    let (ok, code, text) = match (&pull.last_outcome, pull.last_finished) {
+        (Some(outcome), Some(at)) => {
+            (!pull.has_failed(), outcome.as_str(), format!("last pull ended {at:?}"))
+        }
+        _ => (true, "none", "no pull has ended since the start".to_owned()),
+    };
+    Check { check: "pull", ok, code: code.to_owned(), text }
+}
+
+/// The recorder of the whole program, for what is counted where it happens. Installed once; `None` if
+/// another one was there first.
+pub fn install_metrics() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || PrometheusBuilder::new().install_recorder().ok();
+    HANDLE.get_or_init(install).as_ref()
+}
+
+/// Counted so far, and measured now.
+pub(super) async fn metrics(State(state): State<WebState>) -> Result<Response, Trouble> {
+    let pull = state.status.pull();
+    let measured = state.read(move |store, trial| Ok(measure(store, trial, &pull))).await?;
+    let counted = install_metrics().map(|handle| {
+        handle.run_upkeep();
+        handle.render()
+    });
+    let text = measured + &counted.unwrap_or_default();
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// A recorder of its own for each scrape: a reason that is gone must not leave its last number behind.
+fn measure(store: &dyn Store, trial: &Trial, pull: &Pull) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        describe();
+        gauge!("trialbridge_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+        if let Some(at) = pull.last_success {
+            gauge!("trialbridge_pull_last_success_timestamp_seconds").set(at.timestamp() as f64);
+        }
+        let read = record(store, trial);
+        let ok = read.is_ok() && store.health() == Health::Ok;
+        gauge!("trialbridge_store_ok").set(if ok { 1 } else { 0 });
+        if let Err(error) = read {
+            tracing::error!(code = error.code(), cause = %error, "the store could not be measured");
+        }
+    });
+    handle.render()
+}
+
+fn describe() {
+    describe_gauge!("trialbridge_build_info", "Always 1; the label says which version runs");
+    describe_gauge!("trialbridge_store_ok", "1 if the store can be read and its last write succeeded");
+    describe_gauge!(
+        "trialbridge_pull_last_success_timestamp_seconds",
+        "When the last pull that read everything ended"
+    );
+    describe_gauge!("trialbridge_subjects", "Subjects by their latest decision");
+    describe_gauge!("trialbridge_criteria_unknown", "Subjects of whom the data do not say it");
+    describe_gauge!("trialbridge_quarantine_messages", "Entries set aside that nobody has resolved");
+    describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
+}
+
+/// All of it, or an error and none that could be wrong.
+fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
+    let decisions = store.latest_decisions()?;
+    let inbox = store.count_by_state()?;
+    let quarantine = store.quarantine_list(Some(QuarantineState::Open), COUNTED)?;
+    for state in DECISIONS {
+        let count = decisions.iter().filter(|d| d.decision == state).count();
+        gauge!("trialbridge_subjects", "state" => state).set(count as f64);
+    }
+    let mut unknown: BTreeMap<&str, u32> = trial.criteria.iter().map(|c| (c.id.as_str(), 0)).collect();
+    for decision in &decisions {
+        let verdicts: Verdicts = serde_json::from_str(&decision.json).unwrap_or_default();
+        for criterion in verdicts.criteria.iter().filter(|c| c.verdict == "unknown") {
+            if let Some(count) = unknown.get_mut(criterion.id.as_str()) {
+                *count += 1;
+            }
+        }
+    }
+    for (criterion, count) in unknown {
+        gauge!("trialbridge_criteria_unknown", "criterion" => criterion.to_owned()).set(count);
+    }
+    let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in quarantine {
+        *reasons.entry(label(entry.reason)).or_default() += 1;
+    }
+    for (reason, count) in reasons {
+        gauge!("trialbridge_quarantine_messages", "reason" => reason).set(count);
+    }
+    for (state, count) in
+        [("pending", inbox.pending), ("processed", inbox.processed), ("quarantined", inbox.quarantined)]
+    {
+        gauge!("trialbridge_inbox_messages", "state" => state).set(count as f64);
+    }
+    Ok(())
+}
+
+/// Reasons are codes; anything else must not become a label.
+fn label(reason: String) -> String {
+    let is_code = reason.len() <= 40 && reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if is_code { reason } else { "other".to_owned() }
+}

@@ -1,0 +1,15 @@
+//! The store path through the real program, against the synthetic hospital over HTTP: what a person at a
+//! terminal, a script or an auditor sees. Nothing here looks into the program's own types, except where a
+//! moment has to be hit that no terminal can hit.
+
+mod allocation;
+mod attest;
+mod configuration;
+mod faults;
+mod incremental;
+mod operations;
+mod pull;
+mod randomize;
+mod serve;
+mod support;
+mod writeback;
