@@ -183,7 +183,7 @@ impl<'t> Collection<'t> {
         }
         let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
         let belongs = subject.is_some() || !needs_subject(&record.body);
-        let mut mapped = mapping::apply(&with_resolved(&mut record, around), self.trial);
+        let mut mapped = mapping::apply(with_resolved(&mut record, around), self.trial);
         if !belongs && !mapped.is_empty() {
             let loose = Loose {
                 resource_type: Some(Text(record.head.resource_type.to_string().into())),

@@ -214,6 +214,7 @@ impl Pipeline {
             let reference = match fact {
                 Fact::Finding(f) => f.medication.as_deref(),
                 Fact::Participation(p) => p.study.as_deref(),
+                Fact::Consent(c) => c.study.as_deref(),
                 _ => None,
             };
             if let Some((resource_type, id)) = reference.and_then(type_and_id) {

@@ -235,7 +235,8 @@ fn take(name: &str, value: &Value, trial: &Trial, inputs: &mut Inputs) -> Result
 
 /// `<0.3 mg/dL`, `54 umol/L`, `2.0`.
 fn split(text: &str) -> Result<(Interval, &str), &'static str> {
-    let signs: [(&str, fn(Decimal) -> Interval); 4] = [
+    type Range = fn(Decimal) -> Interval;
+    let signs: [(&str, Range); 4] = [
         ("<=", Interval::at_most),
         (">=", Interval::at_least),
         ("<", Interval::below),

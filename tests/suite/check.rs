@@ -34,6 +34,7 @@ fn second() -> String {
 }
 
 #[test]
+#[rustfmt::skip] // a table: one case a line
 fn the_shipped_trial_has_only_open_choices() {
     let ran = run(&["check", "--no-network", "-o", "ndjson"], b"");
     assert_eq!(ran.code, 0, "{}", ran.text());
@@ -55,6 +56,7 @@ fn the_shipped_trial_has_only_open_choices() {
 }
 
 #[test]
+#[rustfmt::skip] // a table: one case a line
 fn each_mistake_is_found_where_it_stands() {
     let second = second();
     assert_eq!(check(&second, None), (0, vec![]));
@@ -117,6 +119,7 @@ fn each_mistake_is_found_where_it_stands() {
 }
 
 #[test]
+#[rustfmt::skip] // a table: one case a line
 fn two_criteria_are_enough_to_contradict_each_other() {
     let second = second();
     let (head, _) = second.split_once("[[criterion]]").expect("criteria");
@@ -142,6 +145,7 @@ fn two_criteria_are_enough_to_contradict_each_other() {
 }
 
 #[test]
+#[rustfmt::skip] // a table: one case a line
 fn a_bad_site_file_is_named_with_its_line() {
     let second = second();
     let head = "id = \"s\"\n\n";

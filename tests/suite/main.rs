@@ -2,7 +2,6 @@
 //! with an empty environment, except the properties of the pure core.
 
 mod bad_input;
-#[rustfmt::skip] // tables: one case a line
 mod check;
 mod golden;
 mod properties;
@@ -10,8 +9,6 @@ mod resources;
 mod runner;
 mod score;
 mod screen;
-#[rustfmt::skip] // tables: one case a line
 mod screen_criteria;
-#[rustfmt::skip] // tables: one case a line
 mod screen_values;
 mod second_trial;
