@@ -110,17 +110,18 @@ impl<'t> Collection<'t> {
         let pieces = bundle::split(text)?;
         let around = surroundings(&pieces);
         for piece in pieces {
-            let path = if above.is_empty() { piece.path } else { format!("{above}.resource.{}", piece.path) };
+            let path = if above.is_empty() { piece.path } else { format!("{above}.{}", piece.path) };
+            let inside = format!("{path}.resource");
             match piece.content {
                 Ok(Content::Resource(text)) if type_of(text).as_deref() == Some("Bundle") => {
                     // The answer to a batch of searches holds Bundles.
-                    if let Err(error) = self.bundle(text, place, &path) {
-                        self.unusable(None, &around, place, &path, reason(&error), &path_of(&error));
+                    if let Err(error) = self.bundle(text, place, &inside) {
+                        self.unusable(None, &around, place, &inside, reason(&error), &path_of(&error));
                     }
                 }
                 Ok(Content::Resource(text)) => {
                     // What went wrong is held as a gap.
-                    let _ = self.resource(text, piece.full_url.as_deref(), &around, place, &path);
+                    let _ = self.resource(text, piece.full_url.as_deref(), &around, place, &inside);
                 }
                 Ok(Content::Deletion(url)) => self.deletion(&url),
                 Ok(Content::Nothing) => {}
@@ -141,7 +142,7 @@ impl<'t> Collection<'t> {
         entry: &str,
     ) -> Result<(), JsonError> {
         self.resources += 1;
-        let mut record = match fhir::record(text) {
+        let mut record = match fhir::record_shallow(text) {
             Ok(record) => record,
             Err(error) => {
                 let is_syntax = matches!(error, JsonError::Syntax { .. });
@@ -182,7 +183,7 @@ impl<'t> Collection<'t> {
         }
         let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
         let belongs = subject.is_some() || !needs_subject(&record.body);
-        let mut mapped = mapping::apply(&with_resolved(&mut record, around), self.trial);
+        let mut mapped = mapping::apply(with_resolved(&mut record, around), self.trial);
         if !belongs && !mapped.is_empty() {
             let loose = Loose {
                 resource_type: Some(Text(record.head.resource_type.to_string().into())),
@@ -258,8 +259,8 @@ impl<'t> Collection<'t> {
             .or_else(|| around.only_patient.clone());
         let full_path = match (entry.is_empty(), path.is_empty()) {
             (true, _) => path.to_owned(),
-            (false, true) => format!("{entry}.resource"),
-            (false, false) => format!("{entry}.resource.{path}"),
+            (false, true) => entry.to_owned(),
+            (false, false) => format!("{entry}.{path}"),
         };
         let Some(subject) = subject else {
             let place = if entry.is_empty() { place.to_owned() } else { format!("{place}: {entry}") };
@@ -268,7 +269,7 @@ impl<'t> Collection<'t> {
         };
         let reference = match (id, resource_type) {
             (Some(id), t) if !t.is_empty() => format!("{t}/{id}"),
-            _ => entry.to_owned(),
+            _ => entry.trim_end_matches(".resource").to_owned(),
         };
         let gap = Gap {
             reference: reference.as_str().into(),

@@ -47,7 +47,7 @@ pub struct Fhir {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// `none`, `basic` or `bearer`.
+    /// `none`, `basic`, `bearer` or `smart-backend`.
     pub kind: String,
     pub user: Option<String>,
     pub password_file: Option<PathBuf>,
@@ -57,6 +57,15 @@ pub struct Auth {
     pub password: Option<Secret>,
     #[serde(skip)]
     pub token: Option<Secret>,
+    /// SMART Backend Services: as registered with the authorisation server.
+    pub client_id: Option<String>,
+    pub token_url: Option<String>,
+    /// The private key that signs for this client: PKCS#8 PEM, RSA or P-384, mode 0600.
+    pub key_file: Option<PathBuf>,
+    /// `kid`, where several keys are registered.
+    pub key_id: Option<String>,
+    /// Scopes, separated by spaces.
+    pub scope: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -147,6 +156,11 @@ impl Default for Auth {
             token_file: None,
             password: None,
             token: None,
+            client_id: None,
+            token_url: None,
+            key_file: None,
+            key_id: None,
+            scope: crate::client::auth::DEFAULT_SCOPE.into(),
         }
     }
 }
@@ -223,6 +237,7 @@ impl Config {
                 &mut config.fhir.ca_file,
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,
+                &mut config.fhir.auth.key_file,
             ]
             .into_iter()
             .flatten()
@@ -297,7 +312,7 @@ impl Config {
             wrong(format!("{key} is `{value}`; allowed: {}", allowed.join(", ")))
         };
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
-        one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer"])?;
+        one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
         if !self.store.url.starts_with("sqlite:") {
             return wrong("store.url: this version keeps its store in `sqlite:FILE`".into());

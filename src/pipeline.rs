@@ -223,6 +223,7 @@ impl Pipeline {
             let reference = match fact {
                 Fact::Finding(f) => f.medication.as_deref(),
                 Fact::Participation(p) => p.study.as_deref(),
+                Fact::Consent(c) => c.study.as_deref(),
                 _ => None,
             };
             if let Some((resource_type, id)) = reference.and_then(type_and_id) {
@@ -387,7 +388,7 @@ impl<'a> Intake<'a> {
 
     fn resource(&mut self, text: &str, full_url: Option<&str>, around: &Surroundings, path: &str) {
         // The head and the subject are enough to store it; what is broken elsewhere is a gap later.
-        let (resource_type, id, version_id, last_updated, subject) = match fhir::record(text) {
+        let (resource_type, id, version_id, last_updated, subject) = match fhir::record_shallow(text) {
             Ok(record) => {
                 let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
                 if matches!(record.body, Body::Other) && !is_resource_type(&record.head.resource_type) {

@@ -54,12 +54,14 @@ fn whole_path(variable: &str, script: &str) {
     cohort.load(&hospital);
     let run = Run { program: Program::new(&hospital.base, &cohort.patients), hospital, cohort, script };
     run.pulls();
-    let decided = run.judges_like_screen();
+    run.judges_like_screen();
+    run.imports_what_the_server_lacks();
     run.randomizes();
-    let written = run.writes_back(&decided);
+    let written = run.writes_back();
     run.withdraws(&written);
     run.follows_changes();
     run.looks_after_itself();
+    run.adds_no_second_subject_from_a_new_store();
     run.meets_a_server_that_is_down();
 }
 
@@ -136,7 +138,7 @@ impl Run<'_> {
     }
 
     /// The stored decisions are those of `screen` on the same files.
-    fn judges_like_screen(&self) -> BTreeMap<String, Value> {
+    fn judges_like_screen(&self) {
         let stored = self.decisions();
         let day = text(&stored[&self.subject(ELIGIBLE)]["asOf"]);
         let screened =
@@ -161,7 +163,25 @@ impl Run<'_> {
         assert_eq!(table.lines().count(), 7, "{table}");
         let words = self.program.text(&["explain", &self.subject(ELIGIBLE), "-o", "table"]);
         assert!(words.contains("ELIGIBLE") && words.contains("meld_unos"), "{words}");
-        stored
+    }
+
+    /// A result that came in a file and that the server has never seen: scores rest on it, and nothing
+    /// that is written may refer to it, because a server that checks references would refuse it.
+    fn imports_what_the_server_lacks(&self) {
+        let used = self.explain(ELIGIBLE_WOMAN)["variables"]["albumin"].clone();
+        let mut result = self.hospital.read(&text(&used["source"]));
+        let id = self.cohort.id("from-file");
+        result["id"] = id.as_str().into();
+        result.as_object_mut().expect("a resource").remove("meta");
+        let later = chrono::DateTime::parse_from_rfc3339(&text(&used["effective"])).expect("an instant")
+            + chrono::Duration::minutes(1);
+        result["effectiveDateTime"] = later.to_rfc3339().into();
+        let file = self.program.file("result.ndjson");
+        std::fs::write(&file, result.to_string()).expect("the result is written");
+        let report = self.program.json(&["import", utf8(&file), "-o", "ndjson"]);
+        assert_eq!((&report["new"], &report["judged"]), (&1.into(), &1.into()), "{report}");
+        let now = &self.explain(ELIGIBLE_WOMAN)["variables"]["albumin"];
+        assert_eq!(now["source"], format!("Observation/{id}"));
     }
 
     fn allocated(&self) -> Value {
@@ -249,7 +269,8 @@ impl Run<'_> {
         outcomes
     }
 
-    fn writes_back(&self, decided: &BTreeMap<String, Value>) -> Written {
+    fn writes_back(&self) -> Written {
+        let decided = self.decisions();
         let planned = self.writeback(&["--dry-run"]);
         assert!(planned.keys().all(|word| word == "would create" || word == "unchanged"), "{planned:?}");
         let before = self.on_server();
@@ -311,7 +332,7 @@ impl Run<'_> {
         assert_eq!(consent(ELIGIBLE), format!("Consent/{}", self.cohort.id("added-878c-consent")));
         // The consent that was recorded here is not on the server.
         assert_eq!(consent(WITHOUT_CONSENT), "");
-        self.scores_are_derived(&written, decided);
+        self.scores_are_derived(&written, &decided);
         written
     }
 
@@ -320,6 +341,7 @@ impl Run<'_> {
             let target = reference(resource);
             provenances.iter().filter(|p| plain(&text(&p["target"][0]["reference"])) == target).count()
         };
+        let mut from_files = 0;
         for patient in written.subjects.keys() {
             let decision = &decided[patient];
             let key = text(&written.subjects[patient]["identifier"][0]["value"]);
@@ -346,11 +368,21 @@ impl Run<'_> {
                     .collect();
                 let from = score["derivedFrom"].as_array().cloned().unwrap_or_default();
                 assert!(!from.is_empty(), "{name} is derived from nothing");
-                for input in from.iter().map(|f| plain(&text(&f["reference"]))) {
+                for input in &from {
+                    let Some(input) = input["reference"].as_str().map(plain) else {
+                        // Named, because it is not there to be referred to.
+                        let name = text(&input["identifier"]["value"]);
+                        let source = name.split_once('#').map(|(_, reference)| plain(reference));
+                        assert!(source.is_some_and(|s| used.contains(&s)), "{name}");
+                        from_files += usize::from(name.contains(&self.cohort.id("from-file")));
+                        continue;
+                    };
                     assert!(used.contains(&input), "{name}: {input} is not what the decision used");
                     let there = self.hospital.read(&input);
                     assert_eq!(plain(&text(&there["subject"]["reference"])), *patient);
                 }
+                let forms = from.iter().any(|f| f.to_string().contains("QuestionnaireResponse/"));
+                assert_eq!(forms, name == "child_pugh", "the bedside grades are inputs of {name}");
                 assert_eq!(of(score, &written.provenances), 1, "{name}");
                 assert!(names.insert(name.clone()), "{name} was written twice");
             }
@@ -359,6 +391,7 @@ impl Run<'_> {
             }
             assert_eq!(of(&written.subjects[patient], &written.provenances), 1, "{patient}");
         }
+        assert!(from_files > 0, "no score names the result that came in a file");
         for provenance in &written.provenances {
             let software = &provenance["agent"][0]["who"]["identifier"]["system"];
             assert_eq!(software, "urn:trialbridge:software", "{provenance}");
@@ -374,7 +407,7 @@ impl Run<'_> {
         let now = self.on_server();
         let (before, after) = (&written.subjects[&patient], &now.subjects[&patient]);
         assert_eq!(after["status"], "withdrawn");
-        assert!(after["period"]["end"].is_string(), "{after}");
+        assert_eq!(after["period"]["end"], judged["asOf"], "{after}");
         for kept in ["id", "identifier", "study", "individual", "assignedArm"] {
             assert_eq!(after[kept], before[kept], "{kept}");
         }
@@ -448,6 +481,21 @@ impl Run<'_> {
         assert_eq!(self.program.json(&["verify", "-o", "json"])["verified"], true);
         assert_eq!(self.program.json(&["audit", "verify", "-o", "json"])["verified"], true);
         assert_eq!(self.writeback(&[]).keys().collect::<Vec<_>>(), ["unchanged"]);
+    }
+
+    /// A store that was lost and begun anew has other keys: the participant keeps the one ResearchSubject.
+    fn adds_no_second_subject_from_a_new_store(&self) {
+        let before = self.on_server();
+        let other = Program::new(&self.hospital.base, std::slice::from_ref(&self.cohort.id(ELIGIBLE)));
+        other.text(&["pull"]);
+        if !self.hospital.searches("QuestionnaireResponse") {
+            other.text(&["import", utf8(&self.cohort.forms)]);
+        }
+        other.text(&["allocation", "generate"]);
+        other.text(&["randomize", &self.subject(ELIGIBLE), "--by", "Dr Example"]);
+        let refused = other.exits(1, &["writeback", "-o", "ndjson"]);
+        assert!(refused.out.contains("foreign-research-subject"), "{}", refused.out);
+        assert_eq!(self.on_server().subjects, before.subjects);
     }
 
     fn meets_a_server_that_is_down(&self) {

@@ -36,11 +36,17 @@ release = "auto"                 # R4 | R4B | R5
 # ca_file = "/etc/trialbridge/hospital-ca.pem"
 
 [fhir.auth]
-kind = "none"                    # basic | bearer
+kind = "none"                    # basic | bearer | smart-backend
 # user = "trialbridge"
 # a secret may stand in a file or in TRIALBRIDGE_FHIR__AUTH__PASSWORD or __TOKEN, never here
 # password_file = "/etc/trialbridge/password"
 # token_file = "/etc/trialbridge/token"
+# smart-backend: a private key (PKCS#8 PEM, RSA or P-384, mode 0600) obtains short-lived tokens
+# client_id = "trialbridge"
+# token_url = "https://auth.example.org/token"
+# key_file = "/etc/trialbridge/smart-key.pem"
+# key_id = "2026-1"
+# scope = "system/*.rs"           # a write-back needs system/ResearchSubject.cu and the like as well
 
 [pull]
 # all | "Patient?_has:Condition:patient:code=..." | group:ID | list:ID | ids:FILE

@@ -140,7 +140,9 @@ const EXTRA: [(&str, &str, &[&str]); 3] = [
 ];
 
 fn inputs(variables: &[(String, Value)], trial: &Trial) -> (Inputs, Vec<ScoreGap>) {
-    let mut inputs = Inputs::default();
+    // A line that does not speak of dialysis is of somebody without it, as in a record without a sign of
+    // it; `unknown` carries the scores through both.
+    let mut inputs = Inputs { dialysis: Some(false), ..Inputs::default() };
     let mut gaps = Vec::new();
     for (name, value) in variables {
         if value.is_null() {
@@ -215,7 +217,13 @@ fn take(name: &str, value: &Value, trial: &Trial, inputs: &mut Inputs) -> Result
                 _ => return Err("value-invalid"),
             }
         }
-        "dialysis" => inputs.dialysis = Some(yes()?),
+        "dialysis" => {
+            // Also where it cannot be read: it was meant to say something.
+            inputs.dialysis = None;
+            if text != "unknown" {
+                inputs.dialysis = Some(yes()?);
+            }
+        }
         "pbc_or_psc" => inputs.pbc_or_psc = Some(yes()?),
         "ascites" => inputs.ascites = Some(text.parse().map_err(|_| "value-invalid")?),
         "encephalopathy" => inputs.encephalopathy = Some(text.parse().map_err(|_| "value-invalid")?),
@@ -227,7 +235,8 @@ fn take(name: &str, value: &Value, trial: &Trial, inputs: &mut Inputs) -> Result
 
 /// `<0.3 mg/dL`, `54 umol/L`, `2.0`.
 fn split(text: &str) -> Result<(Interval, &str), &'static str> {
-    let signs: [(&str, fn(Decimal) -> Interval); 4] = [
+    type Range = fn(Decimal) -> Interval;
+    let signs: [(&str, Range); 4] = [
         ("<=", Interval::at_most),
         (">=", Interval::at_least),
         ("<", Interval::below),

@@ -3,7 +3,7 @@
 use super::{Failure, Global, exit, trial};
 use crate::audit;
 
-use crate::client::{Auth, ClientConfig, FhirClient, Secret};
+use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
 use crate::config::Config;
 use crate::pipeline::{Pipeline, stamp};
 use crate::protocol::Trial;
@@ -124,23 +124,36 @@ pub fn client(config: &Config) -> Result<FhirClient, Failure> {
         let hint = "set [fhir] base_url, or TRIALBRIDGE_FHIR__BASE_URL";
         return Err(Failure::new(exit::CONFIG, "no FHIR server is configured", hint));
     };
+    let missing =
+        |key: &str, hint: &str| Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), hint);
+    let unusable = |key: &str, e: String| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), "");
     let secret =
         |key: &str, given: &Option<Secret>, file: &Option<std::path::PathBuf>| -> Result<Secret, Failure> {
             if let Some(secret) = given {
                 return Ok(secret.clone());
             }
-            let Some(path) = file else {
-                return Err(Failure::new(exit::CONFIG, format!("fhir.auth.{key} is missing"), "name a file"));
-            };
-            Secret::from_file(path)
-                .map_err(|e| Failure::new(exit::CONFIG, format!("fhir.auth.{key}: {e}"), ""))
+            let path = file.as_ref().ok_or_else(|| missing(key, "name a file"))?;
+            Secret::from_file(path).map_err(|e| unusable(key, e))
         };
+    let registered = |key: &str, text: &Option<String>| {
+        text.clone().ok_or_else(|| missing(key, "set it as registered with the authorisation server"))
+    };
     let auth = match fhir.auth.kind.as_str() {
         "basic" => Auth::Basic {
             user: fhir.auth.user.clone().unwrap_or_default(),
             password: secret("password_file", &fhir.auth.password, &fhir.auth.password_file)?,
         },
         "bearer" => Auth::Bearer { token: secret("token_file", &fhir.auth.token, &fhir.auth.token_file)? },
+        "smart-backend" => {
+            let file = fhir.auth.key_file.as_ref().ok_or_else(|| missing("key_file", "name a file"))?;
+            Auth::SmartBackend(Arc::new(BackendServices {
+                client_id: registered("client_id", &fhir.auth.client_id)?,
+                token_url: registered("token_url", &fhir.auth.token_url)?,
+                scope: fhir.auth.scope.clone(),
+                key_id: fhir.auth.key_id.clone(),
+                key: SigningKey::from_file(file).map_err(|e| unusable("key_file", e))?,
+            }))
+        }
         _ => Auth::None,
     };
     let client = ClientConfig {
@@ -199,4 +212,56 @@ pub fn is_inside(file: &Path, dir: &Path) -> bool {
     };
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     real(folder).starts_with(real(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_smart_client_needs_what_was_registered_and_a_key_of_its_own() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("smart-test-key.pem");
+        std::fs::write(&key, include_str!("../../fixtures/smart/es384-test-key.pem")).expect("written");
+        let open = |mode, lines: &str| {
+            std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).expect("set");
+            let text = format!(
+                "[fhir]\nbase_url = \"https://fhir.example/r4\"\n[fhir.auth]\nkind = \"smart-backend\"\n{lines}"
+            );
+            let file = folder.path().join("trialbridge.toml");
+            std::fs::write(&file, text).expect("written");
+            let config = Config::load(Some(&file), []).expect("a configuration");
+            client(&config).map_err(|failure| (failure.code, failure.message))
+        };
+        // The key is found beside the configuration file.
+        let whole = "client_id = \"ward-7\"\ntoken_url = \"https://auth.example/token\"\nkey_file = \"smart-test-key.pem\"\n";
+        let made = open(0o600, whole).expect("a client");
+        let Auth::SmartBackend(settings) = &made.config().auth else { panic!("{:?}", made.config().auth) };
+        assert_eq!((settings.client_id.as_str(), settings.scope.as_str()), ("ward-7", "system/*.rs"));
+        assert_eq!(
+            (settings.token_url.as_str(), settings.key_id.as_deref()),
+            ("https://auth.example/token", None)
+        );
+        let more =
+            open(0o600, &format!("{whole}scope = \"system/*.cruds\"\nkey_id = \"k1\"\n")).expect("a client");
+        let Auth::SmartBackend(settings) = &more.config().auth else { panic!("{:?}", more.config().auth) };
+        assert_eq!((settings.scope.as_str(), settings.key_id.as_deref()), ("system/*.cruds", Some("k1")));
+
+        let without = |key: &str| {
+            whole.lines().filter(|l| !l.starts_with(key)).map(|l| format!("{l}\n")).collect::<String>()
+        };
+        for (mode, lines, expected) in [
+            (0o644, whole.to_owned(), "smart-test-key.pem: the key file can be read by others"),
+            (0o600, without("client_id"), "fhir.auth.client_id is missing"),
+            (0o600, without("token_url"), "fhir.auth.token_url is missing"),
+            (0o600, without("key_file"), "fhir.auth.key_file is missing"),
+            (0o600, whole.replace("https://auth", "http://auth"), "fhir.auth.token_url: credentials"),
+        ] {
+            let (code, text) = open(mode, &lines).expect_err("refused");
+            assert_eq!(code, exit::CONFIG);
+            assert!(text.contains(expected), "{text}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `writeback`: makes the hospital's resources agree with the committed rows.
 
+mod held;
+
 use super::output::{Out, table};
 use super::shell::{Shell, block_on, now};
 use super::{Failure, Global, Outcome, Output, exit};
@@ -14,12 +16,13 @@ use crate::sink::reconcile::{Capability, KnownIds, reconcile};
 use crate::sink::report::{Outcome as Fate, ReconcileReport};
 use crate::sink::wanted::*;
 use crate::store::{Allocation, Decision, KnownId, NewAudit, OutboxOutcome, OutboxState, Store};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use clap::Args;
+use held::Held;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Args, Debug)]
@@ -115,7 +118,7 @@ pub async fn once(shell: &Shell, store: &Arc<dyn Store>, dry_run: bool) -> Resul
         conditional_create: capability.conditional_create("ResearchSubject"),
         research_subject_searchable: capability.offers("ResearchSubject", "search-type") != Some(false),
     };
-    let wanted = wanted(shell, &**store)?;
+    let wanted = wanted(shell, &**store, &client).await?;
     let known = Known { store: Arc::clone(store), server: client.base_url().to_owned() };
     let report = reconcile::<FhirClient>(&client, release, hints, &wanted, &known, dry_run).await;
     if !dry_run {
@@ -210,8 +213,10 @@ fn subject_key(store: &dyn Store, subject: &str) -> Result<String, Failure> {
 }
 
 /// What should be at the hospital, from committed rows.
-fn wanted(shell: &Shell, store: &dyn Store) -> Result<Wanted, Failure> {
+async fn wanted(shell: &Shell, store: &dyn Store, client: &FhirClient) -> Result<Wanted, Failure> {
     let trial = &shell.trial;
+    let unsettled: BTreeSet<String> =
+        store.outbox(Some(OutboxState::Pending), 10_000)?.into_iter().map(|item| item.subject).collect();
     let allocations: BTreeMap<String, Allocation> =
         store.allocations(&trial.study.id)?.into_iter().map(|a| (a.subject.clone(), a)).collect();
     let mut participants = Vec::new();
@@ -220,7 +225,10 @@ fn wanted(shell: &Shell, store: &dyn Store) -> Result<Wanted, Failure> {
         if allocation.is_none() && !shell.config.writeback.screening {
             continue;
         }
-        participants.push(participant(shell, store, &d, allocation)?);
+        // What is settled already is compared, not written: its evidence need not be looked for again.
+        let ask = allocation.is_none() || unsettled.contains(&d.subject);
+        let mut held = Held::of(client, client.base_url(), store, &d.subject, ask)?;
+        participants.push(participant(shell, store, &d, allocation, &mut held).await?);
     }
     Ok(Wanted {
         study: StudyWanted {
@@ -253,54 +261,60 @@ fn wanted(shell: &Shell, store: &dyn Store) -> Result<Wanted, Failure> {
     })
 }
 
-fn participant(
+async fn participant(
     shell: &Shell,
     store: &dyn Store,
     latest: &Decision,
     allocation: Option<&Allocation>,
+    held: &mut Held<'_, FhirClient>,
 ) -> Result<ParticipantWanted, Failure> {
     // A participant's scores and evidence are those on which the allocation was decided.
-    let decided = match allocation {
-        Some(a) => store.decision_history(&latest.subject)?.into_iter().find(|d| d.seq == a.decision_seq),
-        None => None,
-    };
-    let decision = decided.as_ref().unwrap_or(latest);
+    let history = store.decision_history(&latest.subject)?;
+    let decided = allocation.and_then(|a| history.iter().find(|d| d.seq == a.decision_seq));
+    let decision = decided.unwrap_or(latest);
     let json: Value = serde_json::from_str(&decision.json).map_err(|_| {
         Failure::new(exit::UNVERIFIED, "a stored decision is not JSON", "run `trialbridge verify`")
     })?;
-    let texts = |v: &Value| v.as_str().map(str::to_owned);
-    let mut evidence: Vec<String> = json["criteria"]
+    let references: BTreeSet<String> = json["criteria"]
         .as_array()
         .into_iter()
         .flatten()
-        .flat_map(|c| c["evidence"].as_array().cloned().unwrap_or_default())
-        .filter_map(|e| texts(&e["reference"]))
-        .filter(|r| of_hospital(r))
+        .flat_map(|c| c["evidence"].as_array().into_iter().flatten())
+        .filter_map(|e| e["reference"].as_str())
+        .filter(|r| r.contains('/'))
+        .map(str::to_owned)
         .collect();
-    evidence.sort();
-    evidence.dedup();
-    let consent = json["criteria"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(|c| c["evidence"].as_array().cloned().unwrap_or_default())
-        .filter_map(|e| texts(&e["reference"]))
-        .find(|r| r.starts_with("Consent/") && of_hospital(r))
-        .map(|r| r.split("/_history/").next().unwrap_or_default().to_owned());
-    let state = match (allocation, latest.decision.as_str()) {
-        // A consent that was withdrawn ends the participation; the allocation stays as it is.
-        (Some(_), _) if withdrawn(&latest.json, shell) => SubjectState::Withdrawn,
-        (Some(_), _) => SubjectState::OnStudy,
-        (None, "eligible") => SubjectState::Eligible,
-        (None, "ineligible") => SubjectState::Ineligible,
-        (None, _) => SubjectState::Screening,
-    };
+    let mut evidence = Vec::new();
+    let mut consent = None;
+    for reference in &references {
+        evidence.push(held.cite(reference).await?);
+        if consent.is_none() && reference.starts_with("Consent/") && held.has(reference).await? {
+            consent = Some(reference.split("/_history/").next().unwrap_or_default().to_owned());
+        }
+    }
+    let state = state(shell, allocation, latest);
     let policy = match shell.config.writeback.arm.as_str() {
         "withhold" => ArmPolicy::Withhold,
         "code" => ArmPolicy::Code,
         _ => ArmPolicy::Disclose,
     };
-    let since = allocation.map_or(&latest.as_of, |a| &a.at).get(..10).unwrap_or_default();
+    // The first day of the present state, which does not move when the same is found another day.
+    let since = match allocation {
+        Some(a) if state == SubjectState::OnStudy => a.at.get(..10).unwrap_or_default(),
+        _ => {
+            let same = |d: &&Decision| self::state(shell, allocation, d) == state;
+            history.iter().rev().take_while(same).last().map_or(latest.as_of.as_str(), |d| &d.as_of)
+        }
+    };
+    let mut wanted_scores = Vec::new();
+    if allocation.is_some() && shell.config.writeback.scores {
+        wanted_scores = scores(&json, decision);
+        for score in &mut wanted_scores {
+            for input in &mut score.inputs {
+                *input = held.cite(input).await?;
+            }
+        }
+    }
     Ok(ParticipantWanted {
         key: subject_key(store, &latest.subject)?,
         patient: latest.subject.clone(),
@@ -309,25 +323,21 @@ fn participant(
         arm: allocation.map(|a| AssignedArm::by_policy(policy, &a.arm, &a.id)),
         consent,
         evidence,
-        scores: if allocation.is_some() && shell.config.writeback.scores {
-            scores(&json, decision)
-        } else {
-            Vec::new()
-        },
+        scores: wanted_scores,
         retracted_scores: Vec::new(),
     })
 }
 
-/// Is this a resource of the hospital's? What people recorded here is not on its server.
-fn of_hospital(reference: &str) -> bool {
-    reference.contains('/') && !reference.starts_with("attestation/") && !is_own(reference)
-}
-
-/// Ids that `attest` and `consent` give end in microseconds of the record.
-fn is_own(reference: &str) -> bool {
-    let id = reference.split('/').nth(1).unwrap_or_default();
-    let tail = id.rsplit('-').next().unwrap_or_default();
-    tail.len() == 16 && tail.bytes().all(|b| b.is_ascii_digit())
+/// The state of a subject after a decision.
+fn state(shell: &Shell, allocation: Option<&Allocation>, decision: &Decision) -> SubjectState {
+    match (allocation, decision.decision.as_str()) {
+        // A consent that was withdrawn ends the participation; the allocation stays as it is.
+        (Some(_), _) if withdrawn(&decision.json, shell) => SubjectState::Withdrawn,
+        (Some(_), _) => SubjectState::OnStudy,
+        (None, "eligible") => SubjectState::Eligible,
+        (None, "ineligible") => SubjectState::Ineligible,
+        (None, _) => SubjectState::Screening,
+    }
 }
 
 fn withdrawn(json: &str, shell: &Shell) -> bool {
@@ -340,6 +350,14 @@ fn withdrawn(json: &str, shell: &Shell) -> bool {
                 .iter()
                 .any(|t| c["id"] == t.id.as_str() && matches!(t.rule, crate::protocol::rule::Rule::Consent))
     })
+}
+
+/// Where a FHIR dateTime stands among others of other time zones and precisions. A period, which
+/// starts and ends, and what is no date stand before all.
+fn instant(text: &str) -> Option<i64> {
+    let midnight = || text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    let at = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()).or_else(midnight)?;
+    Some(at.timestamp_millis())
 }
 
 fn scores(json: &Value, decision: &Decision) -> Vec<ScoreWanted> {
@@ -357,14 +375,12 @@ fn scores(json: &Value, decision: &Decision) -> Vec<ScoreWanted> {
         let (mut inputs, mut effective) = (Vec::new(), String::new());
         for variable in score::variables_of(name) {
             let v = &json["variables"][variable];
-            let Some(source) = v["source"].as_str().filter(|s| s.starts_with("Observation/")) else {
-                continue;
-            };
+            let Some(source) = v["source"].as_str().filter(|s| s.contains('/')) else { continue };
             inputs.push(match v["version"].as_str() {
                 Some(version) => format!("{source}/_history/{version}"),
                 None => source.to_owned(),
             });
-            if let Some(at) = v["effective"].as_str().filter(|at| !at.contains('/') && **at > *effective) {
+            if let Some(at) = v["effective"].as_str().filter(|at| instant(at) > instant(&effective)) {
                 effective = at.to_owned();
             }
         }

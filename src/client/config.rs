@@ -2,17 +2,27 @@
 //!
 //! Every limit has a default; no default is "unbounded".
 
+use super::auth::BackendServices;
 use super::retry::RetryLimits;
 use super::secret::Secret;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How requests are authorised. Credentials are sent to the configured origin and nowhere else.
+/// How requests are authorised. Credentials are sent to the configured origin and nowhere else; the
+/// assertion of SMART Backend Services to the configured token endpoint and nowhere else.
 #[derive(Debug, Clone)]
 pub enum Auth {
     None,
-    Basic { user: String, password: Secret },
-    Bearer { token: Secret },
+    Basic {
+        user: String,
+        password: Secret,
+    },
+    Bearer {
+        token: Secret,
+    },
+    /// A short-lived token, obtained with a signed assertion.
+    SmartBackend(Arc<BackendServices>),
 }
 
 /// The connection to one FHIR server.

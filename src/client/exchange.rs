@@ -4,6 +4,7 @@
 //! The answer of a repeated request is never mixed with an earlier one, and no byte of an answer
 //! that was cut short is handed on.
 
+use super::auth::Token;
 use super::bundle::issue_codes;
 use super::config::Auth;
 use super::retry::{backoff_with_jitter, http_date, told_with_jitter};
@@ -70,6 +71,8 @@ enum FailureKind {
     Transient,
     /// 200 with a body that is whole but no JSON: asked once more, in case a proxy answered.
     Garbled,
+    /// The access token was not accepted: asked once more, with a new one.
+    Unauthorised,
     Final,
 }
 
@@ -104,6 +107,7 @@ impl Inner {
     pub(super) async fn exchange(&self, ask: &Ask) -> Result<Answer, ServerError> {
         let mut backoff = self.config.retry.backoff();
         let mut garbled_before = false;
+        let mut renewed_before = false;
         loop {
             self.wait_until_allowed().await;
             let failure = match self.attempt(ask).await {
@@ -113,8 +117,17 @@ impl Inner {
             if let Some(told) = failure.told {
                 self.hold(told);
             }
+            // Any request may go again, a create too.
+            // # Source
+            // > "The 401 (Unauthorized) status code indicates that the request has not been applied
+            // > because it lacks valid authentication credentials"   RFC 9110, 15.5.2
+            if failure.kind == FailureKind::Unauthorised && !std::mem::replace(&mut renewed_before, true) {
+                tracing::debug!(event = "fhir.request.repeat", error = %failure.error, wait_ms = 0);
+                self.repeated.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let again = match (ask.repeat, failure.kind) {
-                (_, FailureKind::Final) | (Repeat::Never, _) => false,
+                (_, FailureKind::Final | FailureKind::Unauthorised) | (Repeat::Never, _) => false,
                 (Repeat::Idempotent, FailureKind::Garbled) => !std::mem::replace(&mut garbled_before, true),
                 (Repeat::Idempotent, _) => true,
                 (Repeat::Unaccepted, kind) => kind == FailureKind::Unaccepted,
@@ -164,8 +177,15 @@ impl Inner {
             let error = ask.unreachable("the client was shut down".into());
             return Err(Failure { error, kind: FailureKind::Final, told: None });
         };
+        // After the wait for a slot, so that the token is not old when it leaves. A slot is held
+        // meanwhile: without a token nobody could use it.
+        let token = match &self.tokens {
+            // What can be repeated was repeated there.
+            Some(tokens) => Some(tokens.token().await.map_err(final_failure)?),
+            None => None,
+        };
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let response = match self.request(ask).send().await {
+        let response = match self.request(ask, token.as_ref()).send().await {
             Ok(response) => response,
             Err(e) => {
                 metrics::counter!("trialbridge_remote_requests_total", "source" => "fhir", "code" => "none")
@@ -185,11 +205,16 @@ impl Inner {
         if (200..300).contains(&status) {
             self.success(ask, status, headers, response).await
         } else {
-            Err(self.refusal(ask, status, &headers, response).await)
+            let mut failure = self.refusal(ask, status, &headers, response).await;
+            if let (401, Some(tokens), Some(token)) = (status, &self.tokens, &token) {
+                tokens.reject(token).await;
+                failure.kind = FailureKind::Unauthorised;
+            }
+            Err(failure)
         }
     }
 
-    fn request(&self, ask: &Ask) -> reqwest::RequestBuilder {
+    fn request(&self, ask: &Ask, token: Option<&Token>) -> reqwest::RequestBuilder {
         let method = match ask.method {
             "POST" => reqwest::Method::POST,
             "PUT" => reqwest::Method::PUT,
@@ -202,10 +227,11 @@ impl Inner {
         if let Some((content_type, body)) = &ask.body {
             request = request.header(CONTENT_TYPE, *content_type).body(body.clone());
         }
-        match &self.config.auth {
-            Auth::None => request,
-            Auth::Basic { user, password } => request.basic_auth(user, Some(password.expose())),
-            Auth::Bearer { token } => request.bearer_auth(token.expose()),
+        match (&self.config.auth, token) {
+            (Auth::None, _) | (Auth::SmartBackend(_), None) => request,
+            (Auth::Basic { user, password }, _) => request.basic_auth(user, Some(password.expose())),
+            (Auth::Bearer { token }, _) => request.bearer_auth(token.expose()),
+            (Auth::SmartBackend(_), Some(token)) => request.bearer_auth(token.text.expose()),
         }
     }
 
@@ -303,12 +329,12 @@ fn check_json(ask: &Ask, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure
     }
 }
 
-enum BodyError {
+pub(super) enum BodyError {
     TooLarge,
     Cut(String),
 }
 
-async fn read_body(mut response: reqwest::Response, limit: u64) -> Result<Vec<u8>, BodyError> {
+pub(super) async fn read_body(mut response: reqwest::Response, limit: u64) -> Result<Vec<u8>, BodyError> {
     let announced = response.content_length().unwrap_or(0);
     if announced > limit {
         return Err(BodyError::TooLarge);
@@ -326,7 +352,7 @@ async fn read_body(mut response: reqwest::Response, limit: u64) -> Result<Vec<u8
 }
 
 /// What happened to the connection, without the URL.
-fn transport_reason(error: &reqwest::Error) -> String {
+pub(super) fn transport_reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".to_owned();
     }

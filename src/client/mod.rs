@@ -1,10 +1,11 @@
 //! The HTTP client of a hospital's FHIR server.
 //!
-//! It speaks to the configured origin and to nothing else: redirects are off, proxies from the
+//! It speaks to the configured origin, to the configured token endpoint, and to nothing else: redirects are off, proxies from the
 //! environment are not used, and every URL is checked before a request leaves. It never puts a
 //! search parameter in a URL while the server takes searches by POST, and never repeats a patient's
 //! id, a parameter's value or a server's prose in an error or a log line.
 
+pub mod auth;
 mod bundle;
 mod capability;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod server;
 mod tests;
 mod verbs;
 
+pub use auth::{BackendServices, SigningKey};
 pub use bundle::{Bundle, Entry, EntryMode, resource_type};
 pub use capability::{Capability, TypeCapability};
 pub use config::{Auth, ClientConfig, ConfigError};
@@ -30,6 +32,7 @@ pub use pages::{Page, Pages, Warning};
 pub use retry::{Clock, RetryLimits, SystemClock};
 pub use secret::Secret;
 
+use auth::TokenSource;
 use chrono::{DateTime, Utc};
 use exchange::Ask;
 use origin::Base;
@@ -51,6 +54,8 @@ struct Inner {
     config: ClientConfig,
     base: Base,
     http: reqwest::Client,
+    /// Only where access tokens have to be obtained.
+    tokens: Option<TokenSource>,
     clock: Arc<dyn Clock>,
     slots: Semaphore,
     /// No request leaves before this time: the server asked for it with `Retry-After`.
@@ -128,11 +133,18 @@ impl FhirClient {
             key: "fhir",
             reason: format!("no client: {}", innermost(&e)),
         })?;
+        let tokens = match &config.auth {
+            Auth::SmartBackend(settings) => {
+                Some(TokenSource::new(settings.clone(), http.clone(), clock.clone(), config.retry)?)
+            }
+            Auth::None | Auth::Basic { .. } | Auth::Bearer { .. } => None,
+        };
         let slots = Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS));
         Ok(FhirClient(Arc::new(Inner {
             config,
             base,
             http,
+            tokens,
             clock,
             slots,
             not_before: Mutex::new(None),

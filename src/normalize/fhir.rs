@@ -21,6 +21,11 @@ pub fn record(text: &str) -> Result<Record<'_>, JsonError> {
     if too_deep(text) {
         return Err(JsonError::TooDeep);
     }
+    record_shallow(text)
+}
+
+/// As [`record`], for a text whose depth has been checked.
+pub fn record_shallow(text: &str) -> Result<Record<'_>, JsonError> {
     match resource_type(text) {
         Some(resource_type) => typed(resource_type, text),
         None => {

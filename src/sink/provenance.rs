@@ -14,7 +14,7 @@ use serde_json::Value;
 pub const DECISION_SYSTEM: &str = "urn:trialbridge:decision";
 const DEFINITION_SYSTEM: &str = "urn:trialbridge:definition";
 const SOFTWARE_SYSTEM: &str = "urn:trialbridge:software";
-/// Inputs that are no FHIR resource: `message#segment` of HL7 v2.
+/// Inputs that the server does not hold: `message#segment` of HL7 v2, `import#Observation/1` of a file.
 const SOURCE_SYSTEM: &str = "urn:trialbridge:source";
 
 pub struct Origin<'a> {
@@ -96,12 +96,23 @@ fn source(what: Reference) -> Entity {
     Entity { role: "source", what }
 }
 
-fn input(input: &str) -> Reference {
+/// A reference to an input: to the resource where the server holds it, else by identifier, so that
+/// it never dangles.
+pub(super) fn input(input: &str) -> Reference {
     if type_and_id(input).is_some() {
-        Reference::to(input)
-    } else {
-        Reference { identifier: Some(Identifier::new(SOURCE_SYSTEM, input)), ..Reference::default() }
+        return Reference::to(input);
     }
+    Reference {
+        r#type: type_of(input).map(str::to_owned),
+        identifier: Some(Identifier::new(SOURCE_SYSTEM, input)),
+        ..Reference::default()
+    }
+}
+
+/// The resource type of an input, whether the server holds it or not; `None` for a segment of HL7 v2.
+pub(super) fn type_of(input: &str) -> Option<&str> {
+    let reference = input.rsplit('#').next().unwrap_or(input);
+    type_and_id(reference)?.split('/').next()
 }
 
 fn named(system: &str, value: &str, display: &str) -> Reference {

@@ -4,7 +4,8 @@
 //! written twice and a later one never overwrites an earlier.
 
 use super::element::{CodeableConcept, Identifier, Quantity, Range, Reference, bytes};
-use super::stored::{Merge, Stored, type_and_id};
+use super::provenance;
+use super::stored::{Merge, Stored};
 use super::wanted::{ScoreValue, ScoreWanted};
 use serde::Serialize;
 
@@ -78,7 +79,12 @@ pub fn build(key: &str, patient: &str, score: &ScoreWanted) -> Vec<u8> {
         effective_date_time: &score.effective,
         value_quantity,
         value_range,
-        derived_from: score.inputs.iter().filter(|i| can_derive_from(i)).map(|i| Reference::to(i)).collect(),
+        derived_from: score
+            .inputs
+            .iter()
+            .filter(|i| can_derive_from(i))
+            .map(|i| provenance::input(i))
+            .collect(),
         component: class.into_iter().collect(),
     })
 }
@@ -87,8 +93,7 @@ pub fn build(key: &str, patient: &str, score: &ScoreWanted) -> Vec<u8> {
 // > derivedFrom: Reference(DocumentReference | ImagingStudy | Media | QuestionnaireResponse | Observation |
 // > MolecularSequence)   https://hl7.org/fhir/R4/observation.html (the intersection with R5 is used)
 fn can_derive_from(input: &str) -> bool {
-    type_and_id(input)
-        .and_then(|r| r.split('/').next())
+    provenance::type_of(input)
         .is_some_and(|t| matches!(t, "Observation" | "QuestionnaireResponse" | "DocumentReference"))
 }
 
@@ -99,4 +104,32 @@ pub fn retract(stored: &Stored) -> Merge {
         merge.set("status", &"entered-in-error");
     }
     merge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::wanted::ScoreValue;
+
+    #[test]
+    fn what_the_server_does_not_hold_is_named_and_never_referred_to() {
+        let score = ScoreWanted {
+            name: "albi".into(),
+            title: "ALBI".into(),
+            value: ScoreValue::Known(rust_decimal::Decimal::ONE),
+            class: None,
+            effective: "2026-11-20".into(),
+            inputs: ["Observation/1/_history/2", "import#Observation/2", "msg-7#OBX-3", "Condition/3"]
+                .map(String::from)
+                .into(),
+            input_hash: "h".into(),
+        };
+        let built = Stored::parse(&build("S-1", "Patient/1", &score)).expect("an object");
+        let expected = serde_json::json!([
+            {"reference": "Observation/1/_history/2"},
+            {"type": "Observation",
+             "identifier": {"system": "urn:trialbridge:source", "value": "import#Observation/2"}}
+        ]);
+        assert_eq!(serde_json::Value::Array(built.items("derivedFrom")), expected);
+    }
 }

@@ -130,8 +130,11 @@ impl<'de> Deserialize<'de> for Stored {
 }
 
 /// `Type/id` of a reference, whether it came relative, absolute or with a version. `None` for a
-/// reference that names no resource (`#contained`, `urn:uuid:...`).
+/// reference that names no resource (`#contained`, `urn:uuid:...`, `source#Type/id`).
 pub fn type_and_id(reference: &str) -> Option<&str> {
+    if reference.contains('#') {
+        return None;
+    }
     let reference = reference.split("/_history/").next().unwrap_or(reference);
     let id = reference.rfind('/')?;
     let start = reference[..id].rfind('/').map_or(0, |slash| slash + 1);
@@ -196,6 +199,7 @@ mod tests {
             ("Patient/1", "Patient/12", false),
             ("Patient/1", "Group/1", false),
             ("#1", "#1", false),
+            ("http://h.example/R4#Patient/1", "Patient/1", false),
             ("urn:uuid:0c3151bd", "urn:uuid:0c3151bd", false),
             ("Patient/", "Patient/", false),
         ];

@@ -147,7 +147,8 @@ pub struct ParticipantWanted {
     pub arm: Option<AssignedArm>,
     /// `Consent/x`.
     pub consent: Option<String>,
-    /// Versioned references behind the eligibility verdict: entities of the ResearchSubject's Provenance.
+    /// Versioned references behind the eligibility verdict, or `source#entry`: entities of the
+    /// ResearchSubject's Provenance.
     /// Without any, no Provenance is written for it.
     pub evidence: Vec<String>,
     pub scores: Vec<ScoreWanted>,
@@ -195,7 +196,8 @@ pub struct ScoreWanted {
     pub class: Option<ScoreClass>,
     /// FHIR dateTime at which the inputs held.
     pub effective: String,
-    /// Versioned references of the inputs (`Observation/1/_history/2`), or `message#segment` of HL7 v2.
+    /// Versioned references of the inputs (`Observation/1/_history/2`), or `source#entry` of what is not
+    /// on the server: a segment of HL7 v2, a resource of a file, what people recorded here.
     pub inputs: Vec<String>,
     /// Hash over the inputs and the definition; new inputs give a new Observation.
     pub input_hash: String,

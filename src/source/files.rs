@@ -72,7 +72,8 @@ fn walk(path: &Path, named: bool, take: &mut Take<'_>, problems: &mut Vec<Proble
     }
     // In a folder, files that are plainly something else are passed over, and so are pipes and devices,
     // which may never end; a file that was named is read.
-    if !named && !(is_fhir_name(path) && metadata.is_file()) {
+    let is_wanted = named || (is_fhir_name(path) && metadata.is_file());
+    if !is_wanted {
         return 0;
     }
     match File::open(path) {
