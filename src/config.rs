@@ -1,7 +1,7 @@
 //! The configuration: a TOML file that is only read where it was named, and environment twins
 //! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
 
-use crate::client::Secret;
+use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ impl Default for Auth {
             token_url: None,
             key_file: None,
             key_id: None,
-            scope: crate::client::auth::DEFAULT_SCOPE.into(),
+            scope: DEFAULT_SCOPE.into(),
         }
     }
 }
@@ -203,6 +203,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// What a client of SMART Backend Services asks for by default: to read and search everything.
+pub const DEFAULT_SCOPE: &str = "system/*.rs";
 
 const SYSTEM_FILE: &str = "/etc/trialbridge/trialbridge.toml";
 const PREFIX: &str = "TRIALBRIDGE_";

@@ -28,6 +28,7 @@ pub mod client;
 pub mod config;
 pub mod pipeline;
 pub mod sandbox;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod store;

@@ -13,8 +13,8 @@
 use super::config::ConfigError;
 use super::exchange::{BodyError, read_body, text_of, transport_reason};
 use super::retry::{Clock, RetryLimits, backoff_with_jitter, http_date, told_with_jitter};
-use super::secret::Secret;
 use super::server::ServerError;
+use crate::secret::Secret;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER};
@@ -31,8 +31,7 @@ use zeroize::Zeroizing;
 #[cfg(test)]
 mod tests;
 
-/// Read and search everything; a write-back needs more.
-pub const DEFAULT_SCOPE: &str = "system/*.rs";
+pub use crate::config::DEFAULT_SCOPE;
 
 /// How long an assertion is valid. Less than the five minutes that are allowed, so that a server
 /// whose clock is up to a minute behind ours does not find it too long.

@@ -4,7 +4,7 @@
 
 use super::auth::BackendServices;
 use super::retry::RetryLimits;
-use super::secret::Secret;
+use crate::secret::Secret;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,12 +16,12 @@ pub(crate) mod mock;
 mod origin;
 mod pages;
 pub mod retry;
-mod secret;
 pub mod server;
 #[cfg(test)]
 mod tests;
 mod verbs;
 
+pub use crate::secret::Secret;
 pub use auth::{BackendServices, SigningKey};
 pub use bundle::{Bundle, Entry, EntryMode, resource_type};
 pub use capability::{Capability, TypeCapability};
@@ -30,7 +30,6 @@ pub use filter::matches_filter;
 pub use origin::is_plain_segment;
 pub use pages::{Page, Pages, Warning};
 pub use retry::{Clock, RetryLimits, SystemClock};
-pub use secret::Secret;
 
 use auth::TokenSource;
 use chrono::{DateTime, Utc};
