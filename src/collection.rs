@@ -454,7 +454,7 @@ fn content(text: &str) -> u64 {
 }
 
 /// The type of a resource, wherever it stands in it.
-fn type_of(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn type_of(text: &str) -> Option<Cow<'_, str>> {
     match fhir::resource_type(text) {
         Some(resource_type) => Some(resource_type.into()),
         None => json::read_shallow::<Head<'_>>(text).ok()?.resource_type.map(|t| t.0),

@@ -4,13 +4,15 @@
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
 use crate::clinical::time::days_before;
-use crate::collection::{Loose, SharedFacts, Surroundings, path_of, reason, surroundings};
+use crate::collection::{Loose, SharedFacts, Surroundings, path_of, reason, surroundings, type_of};
 use crate::eligibility::{Screening, screen};
 use crate::fact::{Fact, Gap, Reason};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
-use crate::fhir::reference::type_and_id;
+use crate::fhir::reference::{is_id, type_and_id};
 use crate::fhir::release::is_resource_type;
+use crate::fhir::resource::Head;
+use crate::fhir::text::Text;
 use crate::mapping;
 use crate::normalize::{Body, fhir};
 use crate::protocol::Trial;
@@ -364,24 +366,34 @@ impl<'a> Intake<'a> {
         if json::too_deep(text) {
             return Err(JsonError::TooDeep);
         }
-        let head: crate::fhir::resource::Head<'_> = json::read_shallow(text)?;
-        match head.resource_type.as_deref() {
-            Some("Bundle") => {
-                let pieces = bundle::split(text)?;
-                let around = surroundings(&pieces);
-                for piece in pieces {
-                    match piece.content {
-                        Ok(Content::Resource(text)) => {
-                            self.resource(text, piece.full_url.as_deref(), &around, &piece.path);
-                        }
-                        Ok(Content::Deletion(url)) => self.deletion(&url, &piece.path),
-                        Ok(Content::Nothing) => {}
-                        Err(error) => self.quarantine(reason(&error), &piece.path, None),
-                    }
-                }
-            }
+        match json::read_shallow::<Head<'_>>(text)?.resource_type.as_deref() {
+            Some("Bundle") => self.bundle(text, "")?,
             Some(_) => self.resource(text, None, &Surroundings::default(), ""),
             None => return Err(JsonError::Structure { path: "resourceType".into() }),
+        }
+        Ok(())
+    }
+
+    /// Takes in each entry; one that cannot be used leaves the others alone. The answer to a batch of
+    /// searches holds Bundles.
+    fn bundle(&mut self, text: &str, above: &str) -> Result<(), JsonError> {
+        let pieces = bundle::split(text)?;
+        let around = surroundings(&pieces);
+        for piece in pieces {
+            let path = if above.is_empty() { piece.path } else { format!("{above}.resource.{}", piece.path) };
+            match piece.content {
+                Ok(Content::Resource(text)) if type_of(text).as_deref() == Some("Bundle") => {
+                    if let Err(error) = self.bundle(text, &path) {
+                        self.quarantine(reason(&error), &path, Some(text));
+                    }
+                }
+                Ok(Content::Resource(text)) => {
+                    self.resource(text, piece.full_url.as_deref(), &around, &path);
+                }
+                Ok(Content::Deletion(url)) => self.deletion(&url, &path),
+                Ok(Content::Nothing) => {}
+                Err(error) => self.quarantine(reason(&error), &path, None),
+            }
         }
         Ok(())
     }
@@ -408,9 +420,18 @@ impl<'a> Intake<'a> {
                 let subject = loose.subject.or(loose.patient).and_then(|r| r.reference);
                 let subject = subject.as_deref().and_then(|s| around.resolve(s));
                 let (Some(t), Some(id)) = (loose.resource_type, loose.id) else { return };
-                (Box::from(&*t), Box::from(&*id), None, None, subject)
+                // As a version of the resource: what an older one said may be corrected here, and is not
+                // used any more.
+                let meta = loose.meta.unwrap_or_default();
+                let own = |text: Option<Text<'_>>| text.map(|t| Box::from(&*t));
+                (Box::from(&*t), Box::from(&*id), own(meta.version_id), own(meta.last_updated), subject)
             }
         };
+        if !id.is_empty() && !is_id(&id) {
+            // An id is printed everywhere: one that is none could hold anything.
+            self.quarantine(Reason::Structure, path, Some(text));
+            return;
+        }
         let id: String = if !id.is_empty() {
             id.into()
         } else if let Some(uuid) = full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {

@@ -188,3 +188,44 @@ fn a_dry_run_stores_nothing_and_one_patient_is_one_patient() {
     // Without a store there is a sentence, not a trace.
     Bench::new(&hospital).run(&["subjects"]).code(1).says("hint:");
 }
+
+/// A batch answer with a Bundle inside, an id that is none, and a newer version that is broken: the
+/// store and `screen` take them apart alike.
+#[test]
+fn what_is_broken_comes_to_the_same_in_the_store() {
+    let hospital = Hospital::of(&[]);
+    let bench = Bench::new(&hospital);
+    let day = today();
+    let observation = |id: &str, version: u32, value: Value| {
+        serde_json::json!({"resource": {
+            "resourceType": "Observation", "id": id, "meta": {"versionId": version.to_string()},
+            "status": "final", "subject": {"reference": "Patient/b1"}, "effectiveDateTime": day.to_string(),
+            "code": {"coding": [{"system": "http://loinc.org", "code": "1975-2"}]},
+            "valueQuantity": value}})
+    };
+    let milligrams = |value: Value| serde_json::json!({"value": value, "unit": "mg/dL", "code": "mg/dL"});
+    let inner = serde_json::json!({"resourceType": "Bundle", "type": "searchset", "entry": [
+        observation("b1-a", 1, milligrams(2.into())),
+        observation("not an id", 1, milligrams(3.into())),
+        observation("b1-a", 2, "two".into()),
+    ]});
+    let outer = serde_json::json!({"resourceType": "Bundle", "type": "batch-response", "entry": [
+        {"resource": {"resourceType": "Patient", "id": "b1", "gender": "male", "birthDate": "1970-01-01"}},
+        {"resource": inner}
+    ]});
+    let file = bench.path("broken.json");
+    fs::write(&file, outer.to_string()).expect("written");
+    let file = file.display().to_string();
+    let screened = bench.ok(&["screen", &file, "--as-of", &day.to_string()]).json();
+    bench.run(&["import", &file]).code(1);
+    let stored = bench.ok(&["explain", "b1"]).json();
+    assert_eq!(clinical(&stored), clinical(&screened));
+    assert!(stored["variables"]["bilirubin_total"].is_null(), "the older version is not used any more");
+    let reasons = |v: &Value| -> Vec<String> {
+        v["gaps"].as_array().into_iter().flatten().map(|g| g["reason"].to_string()).collect()
+    };
+    assert_eq!(reasons(&screened), ["\"structure\"", "\"structure\""]);
+    assert!(reasons(&stored).contains(&"\"structure\"".to_owned()));
+    let kept = bench.ok(&["quarantine", "list"]).lines();
+    assert_eq!(kept.len(), 2, "both stand in quarantine with their bytes: {kept:?}");
+}
