@@ -101,8 +101,8 @@ impl Run<'_> {
     fn pulls(&self) {
         let checked = self.program.text(&["check", "-o", "table"]);
         assert!(checked.contains("ok    fhir"), "{checked}");
-        let dry = self.program.text(&["pull", "--dry-run"]);
-        assert!(dry.contains("nothing was stored"), "{dry}");
+        let dry = self.program.text(&["pull", "--dry-run", "-o", "table"]);
+        assert!(dry.contains("would ask"), "{dry}");
 
         let ran = self.program.exits(0, &["pull", "-o", "ndjson"]);
         let report: Value = serde_json::from_str(&ran.out).expect("the report is one object");
@@ -206,7 +206,7 @@ impl Run<'_> {
         for name in [WITHOUT_CONSENT, WITHOUT_FORM, TOO_OLD] {
             assert_eq!(self.randomize(17, name, &[]), "");
         }
-        assert!(self.randomize(0, ELIGIBLE, &["--dry-run"]).contains("nothing was drawn"));
+        assert!(self.randomize(0, ELIGIBLE, &["--dry-run"]).contains("\"possible\":true"));
         assert_eq!(self.allocated(), 0);
 
         let first: Value =
@@ -475,7 +475,7 @@ impl Run<'_> {
         let before = self.decisions();
         assert_eq!(self.program.json(&["verify", "-o", "json"])["verified"], true);
         assert_eq!(self.program.json(&["audit", "verify", "-o", "json"])["verified"], true);
-        let replayed = self.program.text(&["replay"]);
+        let replayed = self.program.text(&["replay", "-o", "table"]);
         assert!(replayed.contains("0 decisions changed"), "{replayed}");
         assert_eq!(self.decisions(), before);
         assert_eq!(self.program.json(&["verify", "-o", "json"])["verified"], true);
