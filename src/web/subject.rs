@@ -192,7 +192,7 @@ fn scores(trial: &Trial, stored: &Stored) -> Vec<ScoreRow> {
         let score = stored.scores.get(id)?;
         let missing = score.missing.iter().map(|m| words::name(trial, m)).collect::<Vec<_>>();
         Some(ScoreRow {
-            name: words::score_name(id).to_owned(),
+            name: crate::score::title(id).to_owned(),
             shown: words::score(Some(score)),
             grade: words::grade(score),
             raw: score.raw.as_ref().map(ToString::to_string).unwrap_or_default(),

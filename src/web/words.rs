@@ -2,6 +2,7 @@
 
 use super::stored::{Criterion, Score, Stored, Variable};
 use crate::protocol::Trial;
+use crate::score;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Number, Value};
 
@@ -81,23 +82,6 @@ pub(super) fn age(effective: &str, as_of: &str) -> String {
     }
 }
 
-pub(super) fn score_name(id: &str) -> &str {
-    match id {
-        "meld_original" => "MELD (original)",
-        "meld_unos" => "MELD (UNOS)",
-        "meld_na" => "MELD-Na (OPTN 2016)",
-        "meld_na_kim2008" => "MELD-Na (Kim 2008)",
-        "meld3" => "MELD 3.0",
-        "child_pugh" => "Child-Pugh",
-        "albi" => "ALBI",
-        "fib4" => "FIB-4",
-        "apri" => "APRI",
-        "ukeld" => "UKELD",
-        "clif_c_aclf" => "CLIF-C ACLF",
-        _ => id,
-    }
-}
-
 /// A variable, score or other input by its title.
 pub(super) fn name<'a>(trial: &'a Trial, id: &'a str) -> &'a str {
     if let Some(index) = trial.variable(id) {
@@ -108,7 +92,7 @@ pub(super) fn name<'a>(trial: &'a Trial, id: &'a str) -> &'a str {
         "age" => "Age",
         "dialysis" => "Dialysis in the week before",
         "pt_prolongation" => "Prothrombin time over control",
-        _ => score_name(id),
+        _ => score::title(id),
     }
 }
 
