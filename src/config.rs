@@ -233,6 +233,7 @@ impl Config {
         let mut config = Config::read(&name, &text, environment)?;
         // Paths in a file are relative to the file.
         if let Some(folder) = path.as_deref().and_then(Path::parent) {
+            config.data_dir = folder.join(&config.data_dir);
             for path in [
                 &mut config.trial,
                 &mut config.site,
