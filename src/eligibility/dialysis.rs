@@ -11,8 +11,8 @@ const WEEK: i64 = 7 * DAY;
 /// `Some(true)` where the record shows it, `Some(false)` where nothing speaks of dialysis or end-stage
 /// renal disease, or the Procedures are declared complete and show too little; else unknown.
 // # Source
-// > OPTN policy 9.1.D: "two or more dialysis treatments within the prior week, or ... 24 hours of
-// > continuous veno-venous hemodialysis (CVVHD) within the prior week"
+// OPTN policy 9.1.D, in our words: two or more dialysis treatments in the week before the creatinine, or
+// 24 hours of continuous veno-venous haemodialysis in that week.
 pub(super) fn dialysis(chart: &Chart<'_>) -> Option<bool> {
     let trial = chart.trial;
     let creatinine = trial.variable("creatinine").and_then(|v| chart.measurement(v).ok());

@@ -44,8 +44,8 @@ pub enum Standing {
 /// `a` compared with `b`.
 ///
 /// # Source
-/// FHIR R4 `Meta.versionId`: "Changes each time the content of the resource changes"; so the same
-/// versionId with other content is a contradiction, whatever the dates say.
+/// FHIR R4 `Meta.versionId`, in our words: it changes whenever the resource does; so the same versionId
+/// with other content is a contradiction, whatever the dates say.
 pub fn compare(a: &Version, b: &Version) -> Precedence {
     let order = match (&a.version_id, &b.version_id) {
         (Some(x), Some(y)) if x == y => Some(Ordering::Equal),
