@@ -3,7 +3,6 @@
 //! Everything here can be done again from the inbox and ends the same. Nothing here talks to a
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
-use crate::clinical::time::days_before;
 use crate::collection::{Loose, SharedFacts, Surroundings, path_of, reason, surroundings, type_of};
 use crate::eligibility::{Screening, screen};
 use crate::fact::{Fact, Gap, Reason};
@@ -284,11 +283,6 @@ impl Pipeline {
             }
             Err(error) => gaps.push(gap(&reference, reason(&error), &record.path, &path_of(&error))),
         }
-    }
-
-    /// The oldest day of data that can still matter: nothing older has to be pulled again.
-    pub fn horizon(&self, as_of: NaiveDate) -> NaiveDate {
-        days_before(as_of, 366)
     }
 }
 

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -62,7 +62,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
             print(global, &shell, &*store, list)
         }
         Command::Verify => verify(global, &shell),
-        Command::Reveal(a) => reveal(global, &shell, a),
+        Command::Reveal(a) => reveal(&shell, a),
     }
 }
 
@@ -326,7 +326,7 @@ fn verify(global: &Global, shell: &Shell) -> Outcome {
     Ok(0)
 }
 
-fn reveal(_global: &Global, shell: &Shell, a: &RevealArguments) -> Outcome {
+fn reveal(shell: &Shell, a: &RevealArguments) -> Outcome {
     super::attest::signed(&a.by)?;
     if a.reason.trim().is_empty() {
         return Err(Failure::new(exit::USAGE, "a list is not opened without a reason", "--reason TEXT"));
@@ -356,15 +356,4 @@ fn reveal(_global: &Global, shell: &Shell, a: &RevealArguments) -> Outcome {
     }))?;
     out.finish()?;
     Ok(0)
-}
-
-impl From<&StoreError> for Failure {
-    fn from(error: &StoreError) -> Failure {
-        Failure::from(error.clone())
-    }
-}
-
-/// Used by tests and the demo, which keep the key beside a temporary directory.
-pub fn remove_key(path: &Path) {
-    let _ = fs::remove_file(path);
 }

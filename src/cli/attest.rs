@@ -78,7 +78,7 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
         subject: Some(key.clone()),
         detail: detail(&[("criterion", &a.criterion), ("verdict", &a.verdict), ("reason", &a.reason)]),
     };
-    record(global, &shell, &*store, "attestation", &resource, audit)?;
+    record(&*store, "attestation", &resource, audit)?;
     judge(global, &shell, store, &key)
 }
 
@@ -156,7 +156,7 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
         subject: Some(key.clone()),
         detail: detail(&[("date", &date), ("reason", &a.reason)]),
     };
-    record(global, &shell, &*store, "consent", &resource, audit)?;
+    record(&*store, "consent", &resource, audit)?;
     judge(global, &shell, store, &key)
 }
 
@@ -199,14 +199,7 @@ fn moment(store: &dyn Store, key: &str) -> Result<String, Failure> {
     }
 }
 
-fn record(
-    _global: &Global,
-    _shell: &Shell,
-    store: &dyn Store,
-    origin: &str,
-    resource: &Value,
-    audit: NewAudit,
-) -> Result<(), Failure> {
+fn record(store: &dyn Store, origin: &str, resource: &Value, audit: NewAudit) -> Result<(), Failure> {
     // The action is written down before it has its effect.
     store.append_audit(audit)?;
     accept(store, origin, OWN_SOURCE, resource.to_string().into_bytes())?;

@@ -193,6 +193,6 @@ fn refused(error: &AllocateError) -> Failure {
         AllocateError::Store(StoreError::Conflict { .. } | StoreError::NotFound { .. }) => {
             Failure::new(exit::NOT_PERMITTED, format!("not randomized: {error}"), hint)
         }
-        AllocateError::Store(e) => Failure::from(e),
+        AllocateError::Store(e) => Failure::from(e.clone()),
     }
 }

@@ -2,7 +2,7 @@
 //! that it may mean. Windows are counted in calendar days as written at the source; order is
 //! decided on the time line.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime};
+use chrono::{Datelike, Days, NaiveDate, NaiveTime};
 
 /// A FHIR `date`, `dateTime` or `instant`, or the hull of a `Period`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,11 +183,6 @@ fn years(birth: NaiveDate, on: NaiveDate) -> u32 {
     let had_birthday = (on.month(), on.day()) >= (birth.month(), birth.day());
     let years = on.year() - birth.year() - i32::from(!had_birthday);
     u32::try_from(years).unwrap_or(0)
-}
-
-/// Seconds since 1970 UTC of an instant, for comparing versions.
-pub fn instant_seconds(text: &str) -> Option<i64> {
-    DateTime::parse_from_rfc3339(text).ok().map(|t| t.timestamp())
 }
 
 fn span(text: &str, first: NaiveDate, last: NaiveDate) -> Result<When, DateError> {

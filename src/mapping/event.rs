@@ -11,7 +11,7 @@ impl Mapper<'_> {
             k if k.is_medication() => format!("{}.medication", k.name()),
             k => format!("{}.code", k.name()),
         };
-        let read = self.read(&event.code, &code_path);
+        let read = self.read(&event.code);
         let hints = if kind.is_medication() && read.sets.is_empty() && !read.named_by_class {
             self.hints(&event.code)
         } else {
@@ -49,7 +49,7 @@ impl Mapper<'_> {
         };
         let mut routes: Vec<Index> = Vec::new();
         for route in &event.routes {
-            routes.extend(self.read(route, kind.name()).sets);
+            routes.extend(self.read(route).sets);
         }
         routes.sort_unstable();
         routes.dedup();

@@ -90,7 +90,7 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
             m.answers(questionnaire.as_deref(), authored, items);
         }
         Body::Medication { code } => {
-            let read = m.read(code, "Medication.code");
+            let read = m.read(code);
             m.out.facts.push(Fact::Shared(Shared::Drug {
                 sets: read.sets,
                 hints: if read.named_by_class { Box::default() } else { m.hints(code) },
@@ -170,7 +170,7 @@ impl Mapper<'_> {
         }
     }
 
-    fn read(&mut self, concept: &CodeableConcept<'_>, _path: &str) -> Read {
+    fn read(&self, concept: &CodeableConcept<'_>) -> Read {
         let mut read = Read::default();
         let mut sets: Vec<Index> = Vec::new();
         let (mut readable, mut with_system, mut coded) = (false, false, false);

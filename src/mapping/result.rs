@@ -26,7 +26,7 @@ impl Mapper<'_> {
                 0 => "Observation".to_owned(),
                 n => format!("Observation.component[{}]", n - 1),
             };
-            let read = self.read(&value.code, &base);
+            let read = self.read(&value.code);
             let Some((variable, rank, flag)) = read.variable else {
                 self.unmapped(&read, value, category, &base);
                 continue;
