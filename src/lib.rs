@@ -16,6 +16,7 @@ pub mod fhir;
 pub mod audit;
 pub mod collection;
 pub mod eligibility;
+pub mod identity;
 pub mod mapping;
 pub mod normalize;
 pub mod protocol;
