@@ -1,0 +1,1 @@
+//! x y z for now a place
