@@ -74,6 +74,8 @@ pub struct Taken {
     /// Nothing of the document could be read.
     pub whole: Option<Problem>,
     pub bundle_type: Option<String>,
+    /// Entries of the Bundle, those included of which nothing is said above.
+    pub size: usize,
     /// A transaction of which nothing is taken, because an entry could not be.
     pub is_refused: bool,
 }
@@ -100,6 +102,7 @@ pub fn take(item: &InboxItem, trial: &Trial, salt: &str, at: &str) -> Taken {
             entries: Vec::new(),
             whole: None,
             bundle_type: None,
+            size: 0,
             is_refused: false,
         },
     };
@@ -206,6 +209,7 @@ impl Intake<'_> {
             is_received(&self.item.origin) && matches!(bundle_type.as_deref(), Some("batch" | "transaction"));
         if above.is_empty() {
             self.out.bundle_type = bundle_type;
+            self.out.size = pieces.len();
         }
         let mut around = surroundings(&pieces);
         if asks {
