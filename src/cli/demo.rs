@@ -1,5 +1,6 @@
 //! `demo`: the whole path on a synthetic hospital inside this process, over HTTP like any other.
 
+use super::inbound::Inbound;
 use super::output::{Out, table};
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now, today};
@@ -144,10 +145,15 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
         "  serving    http://{}/   Ctrl-C stops and discards the data",
         serve::address(&listener)
     ));
-    let pages = serve::spawn(listener, web::pages(state), &[], &stop);
+    let inbound = Inbound::open(global, &shell, &store, &serve::address(&listener), &stop).await?;
+    let router = web::pages(state).merge(inbound.beside_pages);
+    let pages = serve::spawn(listener, router, &[], &stop);
     serve::signal().await;
     stop.cancel();
     let _ = pages.await;
+    for task in inbound.tasks {
+        let _ = task.await;
+    }
     Ok(0)
 }
 

@@ -4,6 +4,7 @@ pub mod allocation;
 pub mod attest;
 pub mod check;
 pub mod demo;
+pub mod inbound;
 pub mod init;
 pub mod operations;
 pub mod output;

@@ -25,7 +25,7 @@ pub(super) struct Looked {
 }
 
 impl PushState {
-    pub async fn look(&self, bytes: Vec<u8>) -> Result<Looked, Box<Reply>> {
+    pub(super) async fn look(&self, bytes: Vec<u8>) -> Result<Looked, Box<Reply>> {
         if bytes.len() < LARGE {
             return Ok(look(&self.0, bytes));
         }
@@ -38,7 +38,7 @@ impl PushState {
     }
 
     /// Stores it and wakes the pipeline. The answer is the sender's to have: it is on disk.
-    pub async fn keep(&self, item: InboxItem, key: Option<String>) -> Result<Receipt, Box<Reply>> {
+    pub(super) async fn keep(&self, item: InboxItem, key: Option<String>) -> Result<Receipt, Box<Reply>> {
         let is_large = item.bytes.len() >= LARGE;
         let incoming = Incoming {
             origin: item.origin,
@@ -65,7 +65,7 @@ impl PushState {
     }
 
     /// Work on the store that blocks.
-    pub async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&PushState) -> T + Send + 'static,
     ) -> Result<T, Box<Reply>> {
