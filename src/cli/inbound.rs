@@ -110,8 +110,10 @@ fn source(config: &Config) -> String {
     if let Some(source) = &config.push.source {
         return source.clone();
     }
-    let plain =
-        ClientConfig { allow_plain_http: config.fhir.allow_plain_http, ..ClientConfig::new(base_url.clone()) };
+    let plain = ClientConfig {
+        allow_plain_http: config.fhir.allow_plain_http,
+        ..ClientConfig::new(base_url.clone())
+    };
     FhirClient::new(plain).map_or_else(|_| base_url.clone(), |client| client.base_url().to_owned())
 }
 

@@ -4,12 +4,12 @@
 //! FHIR R4, http.html#transaction: a response has an entry for each entry, in the same order; a
 //! transaction succeeds or fails as a whole.
 
+use super::PushState;
 use super::look::{self, Looked};
 use super::message;
 use super::negotiate::Wish;
 use super::outcome::{Issue, Outcome};
 use super::reply::{Fate, Reply};
-use super::PushState;
 use crate::fact::Reason;
 use crate::normalize::fhir::resource_type;
 use crate::pipeline::intake::{Entry, Interaction, Taken};
@@ -46,16 +46,18 @@ pub(super) async fn receive(state: &PushState, wish: Wish, bytes: Vec<u8>) -> Re
         look::unreadable(problem, &looked.item.bytes, resource_type(&text).unwrap_or_default())
     });
     let Looked { item, taken } = looked;
+    let looked_at = item.received_at.clone();
     let receipt = match state.keep(item, None).await {
         Ok(receipt) => receipt,
         Err(reply) => return reply.kind("bundle"),
     };
-    let Some(taken) = taken else {
+    let Some(mut taken) = taken else {
         return Reply::new(StatusCode::ACCEPTED, fate(&receipt))
             .outcome(&super::unlooked())
             .receipt(&receipt)
             .kind("bundle");
     };
+    look::dated(&mut taken.records, &looked_at, &receipt);
     let kind = kind(&taken);
     let reply = match unreadable {
         Some(issue) => Reply::new(StatusCode::BAD_REQUEST, Fate::SetAside).outcome(&Outcome::one(issue)),
@@ -74,17 +76,17 @@ fn misplaced(looked: &Looked, taken: &Taken) -> Option<Reply> {
     let refuse = |status, reason: &'static str, kind: &'static str, text: &'static str, at: &str| {
         Some(Reply::refused(status, Issue::error(kind, reason, text).at(at)))
     };
-    let is_bundle = look::head(&looked.item.bytes)
-        .is_ok_and(|head| head.resource_type.as_deref() == Some("Bundle"));
+    let is_bundle =
+        look::head(&looked.item.bytes).is_ok_and(|head| head.resource_type.as_deref() == Some("Bundle"));
     if !is_bundle {
         let text = "This is a resource of its own: PUT it to /fhir/{type}/{id}, POST it to /fhir/{type}, or \
                     send it here in a Bundle. Nothing was stored.";
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "not-a-bundle", "not-supported", text, "");
     }
     match taken.bundle_type.as_deref() {
-        Some(
-            "transaction" | "batch" | "message" | "collection" | "searchset" | "document" | "history",
-        ) => None,
+        Some("transaction" | "batch" | "message" | "collection" | "searchset" | "document" | "history") => {
+            None
+        }
         None => {
             let text = "The Bundle does not say of which type it is, so nothing was stored: send transaction, \
                         batch or collection.";

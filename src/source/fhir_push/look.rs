@@ -9,7 +9,7 @@ use crate::fhir::resource::Head;
 use crate::pipeline::intake::{self, Entry, Problem, Taken};
 use crate::pipeline::{poison, stamp};
 use crate::source::inbox;
-use crate::store::{Incoming, InboxItem, InboxState, Receipt};
+use crate::store::{InboxItem, InboxState, Incoming, NewRecord, Receipt};
 use chrono::Utc;
 
 /// From this size on a document is looked into on a thread of its own.
@@ -32,9 +32,7 @@ impl PushState {
         let state = self.clone();
         // Closed it never is.
         let _turn = self.0.large.acquire().await;
-        tokio::task::spawn_blocking(move || look(&state.0, bytes))
-            .await
-            .map_err(|_| Box::new(Reply::fault()))
+        tokio::task::spawn_blocking(move || look(&state.0, bytes)).await.map_err(|_| Box::new(Reply::fault()))
     }
 
     /// Stores it and wakes the pipeline. The answer is the sender's to have: it is on disk.
@@ -91,6 +89,13 @@ fn look(inner: &Inner, bytes: Vec<u8>) -> Looked {
         tracing::error!(event = "push.panic", place);
     }
     Looked { item, taken: taken.ok() }
+}
+
+/// On a repetition, what brings no date has that of its first arrival.
+pub(super) fn dated(records: &mut [NewRecord], looked_at: &str, receipt: &Receipt) {
+    for record in records.iter_mut().filter(|r| r.last_updated.as_deref() == Some(looked_at)) {
+        record.last_updated = Some(receipt.received_at.clone());
+    }
 }
 
 /// The head of a document that can be read as one resource.

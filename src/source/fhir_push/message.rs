@@ -114,7 +114,8 @@ async fn answered(
     if issues.is_empty() {
         issues.push(Issue::information("stored", format!("Stored as message {}.", receipt.seq)));
     }
-    let reply = Reply::new(if is_async { StatusCode::ACCEPTED } else { StatusCode::OK }, bundle::fate(&receipt));
+    let reply =
+        Reply::new(if is_async { StatusCode::ACCEPTED } else { StatusCode::OK }, bundle::fate(&receipt));
     let reply = if is_async {
         reply.outcome(&Outcome::of(issues))
     } else {
@@ -149,10 +150,9 @@ fn announced(bytes: &[u8]) -> Result<Announced, Box<Reply>> {
         return refuse("Bundle.entry[0].resource.id", text);
     };
     let event = match (&header.event_coding, &header.event_uri) {
-        (Some(event), _) => (
-            "eventCoding",
-            json!({"system": event.system.as_deref(), "code": event.code.as_deref()}),
-        ),
+        (Some(event), _) => {
+            ("eventCoding", json!({"system": event.system.as_deref(), "code": event.code.as_deref()}))
+        }
         (None, Some(uri)) => ("eventUri", json!(&**uri)),
         (None, None) => {
             let text = "The MessageHeader names no event. Nothing was stored: send event[x].";
@@ -202,12 +202,16 @@ mod tests {
 
     #[test]
     fn a_message_without_a_head_is_not_taken() {
-        let message = |first: &str| format!(r#"{{"resourceType":"Bundle","type":"message","entry":[{first}]}}"#);
+        let message =
+            |first: &str| format!(r#"{{"resourceType":"Bundle","type":"message","entry":[{first}]}}"#);
         for (first, expected) in [
             ("", Some("Bundle.entry[0].resource")),
             (r#"{"resource":{"resourceType":"Patient","id":"p"}}"#, Some("Bundle.entry[0].resource")),
             (r#"{"resource":{"resourceType":"MessageHeader"}}"#, Some("Bundle.entry[0].resource.id")),
-            (r#"{"resource":{"resourceType":"MessageHeader","id":"m"}}"#, Some("Bundle.entry[0].resource.event")),
+            (
+                r#"{"resource":{"resourceType":"MessageHeader","id":"m"}}"#,
+                Some("Bundle.entry[0].resource.event"),
+            ),
             (r#"{"resource":{"resourceType":"MessageHeader","id":"m","eventUri":"urn:x"}}"#, None),
         ] {
             let refused = announced(message(first).as_bytes()).err();

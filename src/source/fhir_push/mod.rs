@@ -261,10 +261,8 @@ fn within_rate(state: &PushState, caller: Option<&Caller>, peer: Option<&Peer>) 
         tracing::warn!(event = "push.throttled", caller = name, peer = %address);
     }
     let text = "More requests a second than one sender may send. Wait as Retry-After says, or send Bundles.";
-    let reply = Reply::refused(
-        StatusCode::TOO_MANY_REQUESTS,
-        Issue::error("throttled", "too-many-requests", text),
-    );
+    let reply =
+        Reply::refused(StatusCode::TOO_MANY_REQUESTS, Issue::error("throttled", "too-many-requests", text));
     Err(Box::new(reply.header(RETRY_AFTER, &seconds.to_string())))
 }
 
@@ -286,7 +284,8 @@ fn not_offered(missed: Missed) -> Reply {
 
 /// What was sent was kept and could not be looked into: a fault of ours, which costs the sender nothing.
 fn unlooked() -> Outcome {
-    let text = "It is stored, and could not be looked into yet: nothing to do, whoever runs the server is told.";
+    let text =
+        "It is stored, and could not be looked into yet: nothing to do, whoever runs the server is told.";
     Outcome::one(Issue::warning("exception", "processing-failed", text))
 }
 

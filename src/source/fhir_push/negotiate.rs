@@ -59,12 +59,19 @@ pub(super) fn content_type(headers: &HeaderMap) -> Result<(), Box<Reply>> {
         xml if xml.ends_with("xml") => {
             return refuse("xml", "XML is not read. Send the same resource as application/fhir+json.");
         }
-        _ => return refuse("content-type", "Only FHIR JSON is read. Send Content-Type: application/fhir+json."),
+        _ => {
+            return refuse(
+                "content-type",
+                "Only FHIR JSON is read. Send Content-Type: application/fhir+json.",
+            );
+        }
     }
     for parameter in parts {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let value = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset") && !["utf-8", "utf8"].iter().any(|u| value.eq_ignore_ascii_case(u)) {
+        if name.trim().eq_ignore_ascii_case("charset")
+            && !["utf-8", "utf8"].iter().any(|u| value.eq_ignore_ascii_case(u))
+        {
             return refuse("charset", "FHIR JSON is UTF-8. Send it as UTF-8, with charset=utf-8 or without.");
         }
         if name.trim().eq_ignore_ascii_case("fhirVersion") && !["4.0", "4.1", "4.3", "5.0"].contains(&value) {
@@ -81,7 +88,10 @@ pub(super) fn content_type(headers: &HeaderMap) -> Result<(), Box<Reply>> {
 pub(super) fn accept(headers: &HeaderMap, query: Option<&str>) -> Result<(), Box<Reply>> {
     let refuse = || {
         let text = "Answers are FHIR JSON. Send Accept: application/fhir+json, or no Accept at all.";
-        Err(Box::new(Reply::refused(StatusCode::NOT_ACCEPTABLE, Issue::error("not-supported", "accept", text))))
+        Err(Box::new(Reply::refused(
+            StatusCode::NOT_ACCEPTABLE,
+            Issue::error("not-supported", "accept", text),
+        )))
     };
     if let Some(query) = query {
         let mut pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -134,7 +144,10 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<String>, Box<Reply>
         Some(version) if !version.is_empty() => Ok(Some(version.to_owned())),
         _ => {
             let text = "If-Match names one version, as in If-Match: W/\"3\".";
-            Err(Box::new(Reply::refused(StatusCode::BAD_REQUEST, Issue::error("structure", "if-match", text))))
+            Err(Box::new(Reply::refused(
+                StatusCode::BAD_REQUEST,
+                Issue::error("structure", "if-match", text),
+            )))
         }
     }
 }

@@ -120,15 +120,21 @@ fn sentence(reason: Reason) -> Cow<'static, str> {
         Reason::Implausible => {
             "No living person has such a value, so it is not used: check value and unit, and send it again."
         }
-        Reason::ValueMissing => "The result has no value, so nothing is used: send it, or say why it is absent.",
+        Reason::ValueMissing => {
+            "The result has no value, so nothing is used: send it, or say why it is absent."
+        }
         Reason::ValueInvalid => "The value is not a FHIR decimal, so it is not used: send it again as one.",
         Reason::UnexpectedType => {
             "No number is taken from a value of this type without an approved rule: send a Quantity."
         }
         Reason::CodeConflict => "The codings contradict each other, so none is used: correct the mapping.",
-        Reason::AnswerUnknown => "The answer is none of those that are known: have it added to the site file.",
+        Reason::AnswerUnknown => {
+            "The answer is none of those that are known: have it added to the site file."
+        }
         Reason::EffectiveMissing => "It does not say when it was taken, so it is not used: send the time.",
-        Reason::DateInvalid => "This is not a FHIR date, or a time without a time zone: send it again as one.",
+        Reason::DateInvalid => {
+            "This is not a FHIR date, or a time without a time zone: send it again as one."
+        }
         Reason::NotSupported => "This interaction is not offered: send a create, an update or a delete.",
         Reason::TransactionRefused => "One entry cannot be used, so nothing of the transaction is taken.",
         other => {

@@ -1,9 +1,9 @@
 //! `$validate` and `$trialbridge-preview`: what would become of a document. Nothing is stored.
 
+use super::PushState;
 use super::look::{self, Looked};
 use super::outcome::{Issue, Outcome};
 use super::reply::{Fate, Reply};
-use super::PushState;
 use crate::fhir::json;
 use crate::pipeline::intake::{Interaction, Taken};
 use crate::store::{NewRecord, RecordKey, RecordState, StoreError};
@@ -104,7 +104,9 @@ fn preview_of(state: &PushState, taken: &Taken) -> Result<Value, StoreError> {
             Some((r, Some(_))) if r.deleted => "deleted",
             Some((_, None)) => "new",
             Some((_, Some(h))) if h.state == RecordState::Deleted => "new",
-            Some((r, Some(h))) if h.sha256 == crate::protocol::document::hex(&Sha256::digest(&r.body)) => "same",
+            Some((r, Some(h))) if h.sha256 == crate::protocol::document::hex(&Sha256::digest(&r.body)) => {
+                "same"
+            }
             Some(_) => "changed",
         };
         let interaction = match entry.interaction {
@@ -117,7 +119,9 @@ fn preview_of(state: &PushState, taken: &Taken) -> Result<Value, StoreError> {
             part.push(json!({"name": "path", "valueString": entry.path}));
         }
         if let Some(r) = record {
-            part.push(json!({"name": "resource", "valueString": format!("{}/{}", r.key.resource_type, r.key.id)}));
+            part.push(
+                json!({"name": "resource", "valueString": format!("{}/{}", r.key.resource_type, r.key.id)}),
+            );
         }
         if let Some(subject) = record.and_then(|r| r.subject.as_deref()) {
             part.push(json!({"name": "subject", "valueString": subject}));

@@ -69,14 +69,22 @@ impl Reply {
     /// The store did not take it.
     pub fn store(error: &StoreError) -> Reply {
         let (wait, kind, text) = match error {
-            StoreError::Busy => ("1", "transient", "More waits than can be stored at once. Send it again in a moment."),
+            StoreError::Busy => {
+                ("1", "transient", "More waits than can be stored at once. Send it again in a moment.")
+            }
             StoreError::Full { .. } => {
                 ("60", "no-store", "No space is left. Nothing of it was stored: send it again later.")
             }
-            e if e.is_transient() => {
-                ("30", "transient", "The storage failed. It is not known to be stored: send the same bytes again.")
-            }
-            _ => ("60", "exception", "The store cannot be used. Send it again later; whoever runs the server is told."),
+            e if e.is_transient() => (
+                "30",
+                "transient",
+                "The storage failed. It is not known to be stored: send the same bytes again.",
+            ),
+            _ => (
+                "60",
+                "exception",
+                "The store cannot be used. Send it again later; whoever runs the server is told.",
+            ),
         };
         tracing::error!(event = "push.store", code = error.code(), cause = %error);
         Reply::new(StatusCode::SERVICE_UNAVAILABLE, Fate::Failed)
@@ -87,8 +95,11 @@ impl Reply {
     /// A fault of ours.
     pub fn fault() -> Reply {
         let text = "The program made a mistake. Send it again; whoever runs the server is told.";
-        Reply::new(StatusCode::INTERNAL_SERVER_ERROR, Fate::Failed)
-            .outcome(&Outcome::one(Issue::error("exception", "internal", text)))
+        Reply::new(StatusCode::INTERNAL_SERVER_ERROR, Fate::Failed).outcome(&Outcome::one(Issue::error(
+            "exception",
+            "internal",
+            text,
+        )))
     }
 
     pub fn allow(self, methods: &[&'static str]) -> Reply {

@@ -3,13 +3,13 @@
 //! A request whose address says more than its body (a condition, a deletion) goes into the inbox as a
 //! Bundle with the one entry that says it; all others as they came.
 
+use super::PushState;
 use super::bundle::{etag, fate, last_modified, location};
 use super::look::{self, Looked};
 use super::negotiate::{self, Wish};
 use super::outcome::{Issue, Outcome};
 use super::reply::{Fate, Reply};
 use super::table::{Asked, Does};
-use super::PushState;
 use crate::fact::Reason;
 use crate::fhir::json;
 use crate::fhir::reference::is_id;
@@ -107,7 +107,8 @@ fn fitting(taken: &Taken, asked: Asked<'_>, is_wrapped: bool) -> Result<Entry, B
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, issue);
         }
         _ => {
-            let text = "A resource of this type says nothing of a patient and is not taken. Nothing was stored.";
+            let text =
+                "A resource of this type says nothing of a patient and is not taken. Nothing was stored.";
             let issue = Issue::error("not-supported", "not-supported", text).at("resourceType");
             return refuse(StatusCode::UNPROCESSABLE_ENTITY, issue);
         }
@@ -120,8 +121,12 @@ fn fitting(taken: &Taken, asked: Asked<'_>, is_wrapped: bool) -> Result<Entry, B
         let at = format!("{}.id", asked.resource_type);
         let text = match (is_id(asked.id), entry.id == asked.id) {
             (true, true) => return Ok(entry.clone()),
-            (true, false) => "The resource has not the id that the address says. Nothing was stored: correct one.",
-            (false, _) => "The address holds no id of FHIR. Nothing was stored: 1 to 64 letters, digits, - and .",
+            (true, false) => {
+                "The resource has not the id that the address says. Nothing was stored: correct one."
+            }
+            (false, _) => {
+                "The address holds no id of FHIR. Nothing was stored: 1 to 64 letters, digits, - and ."
+            }
         };
         return refuse(StatusCode::BAD_REQUEST, Issue::error("value", "structure", text).at(at));
     }
@@ -135,13 +140,12 @@ async fn answer(
     looked: Looked,
     entry: Entry,
 ) -> Result<Reply, Box<Reply>> {
-    let record = looked.taken.and_then(|taken| taken.records.into_iter().next());
+    let mut records = looked.taken.map(|taken| taken.records).unwrap_or_default();
+    let looked_at = looked.item.received_at.clone();
     let receipt = state.keep(looked.item, None).await?;
-    let mut issues: Vec<Issue> = entry
-        .problems
-        .iter()
-        .map(|p| Issue::of(p, expression(&p.path, asked.resource_type)))
-        .collect();
+    look::dated(&mut records, &looked_at, &receipt);
+    let mut issues: Vec<Issue> =
+        entry.problems.iter().map(|p| Issue::of(p, expression(&p.path, asked.resource_type))).collect();
     if let Some(problem) = entry.problems.iter().find(|p| p.fatal) {
         let status = match look::is_form(problem.reason) {
             true => StatusCode::BAD_REQUEST,
@@ -164,7 +168,7 @@ async fn answer(
         (false, false) => StatusCode::OK,
     };
     let mut reply = Reply::new(status, fate(&receipt)).receipt(&receipt);
-    if let Some(record) = &record {
+    if let Some(record) = records.first() {
         reply = reply.header(LOCATION, &format!("/fhir/{}", location(record)));
         if let Some(etag) = etag(record) {
             reply = reply.header(ETAG, &etag);
