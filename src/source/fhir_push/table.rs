@@ -100,7 +100,7 @@ pub(super) enum Missed {
 }
 
 impl Shape {
-    fn fits<'a>(self, path: &'a str) -> Option<(&'a str, &'a str)> {
+    fn fits(self, path: &str) -> Option<(&str, &str)> {
         match self {
             Shape::Fixed(fixed) => (path == fixed).then_some(("", "")),
             Shape::Type => is_type(path).then_some((path, "")),
