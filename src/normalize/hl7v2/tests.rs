@@ -404,7 +404,7 @@ fn one_result_in_several_segments() {
     let (found, first) = two("TX|A||one||||||F", "TX|A||two||||||F");
     assert_eq!((found, &first["valueString"]), (vec![id.clone()], &json!("one\ntwo")));
     let (found, _) = two("NM|A||1||||||F", "NM|A||1||||||F");
-    assert_eq!(found, [id.clone()]);
+    assert_eq!(found, std::slice::from_ref(&id));
     let (found, first) = two("NM|A||1||||||F", "NM|A||2||||||F");
     assert_eq!(found, [id.clone(), "conflict at OBX[2]-4".to_owned()]);
     assert_eq!((&first["valueQuantity"], first["dataAbsentReason"].is_object()), (&Value::Null, true));
