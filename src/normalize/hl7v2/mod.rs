@@ -69,7 +69,7 @@ impl MessageProblem {
     /// Is it the header that cannot be taken, so that the message is rejected (AR, CR) and not only
     /// its content in error (AE)?
     pub fn is_rejection(&self) -> bool {
-        self.location.segment == "MSH" || self.location.segment.is_empty()
+        self.location.segment == "MSH"
     }
 
     /// The reason code under which the message is put aside.
@@ -129,8 +129,11 @@ pub fn kind(message: &Message) -> Result<Kind, MessageProblem> {
     Ok(kind)
 }
 
-/// The resources of a message. `key` makes an id of 16 hexadecimal digits from parts; nothing of the
-/// parts may be had back from it.
+/// The resources of a message, in the order of its segments. `meta.lastUpdated` is MSH-7, by which the
+/// newest version of a result stands.
+///
+/// `key` makes an id of 16 hexadecimal digits from parts; it has to tell
+/// `["a", "bc"]` from `["ab", "c"]`, and nothing of the parts may be had back from it.
 pub fn resources(
     message: &Message,
     site: &Hl7v2,
@@ -315,10 +318,13 @@ impl Collected {
             return;
         }
         // A text goes over as many OBX as it has lines.
-        if let (Some(line), Some(text)) = (resource["valueString"].as_str(), first["valueString"].as_str())
-            && first["status"] == resource["status"]
+        let is_of_one_status = first["status"] == resource["status"];
+        if let (Some(line), Some(Value::String(text))) =
+            (resource["valueString"].as_str(), first.get_mut("valueString"))
+            && is_of_one_status
         {
-            first["valueString"] = format!("{text}\n{line}").into();
+            text.push('\n');
+            text.push_str(line);
             return;
         }
         // Two results under one code and sub-id: nobody can say which is meant, so neither is.
