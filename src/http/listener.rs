@@ -213,7 +213,9 @@ async fn connection(shared: &Shared, stream: TcpStream, address: SocketAddr) {
             requests(shared, stream, Peer { address, certificate }).await;
         }
         Ok(Err(error)) => tracing::info!(event = "http.tls", peer = %address.ip(), %error),
-        Err(_) => tracing::info!(event = "http.tls", peer = %address.ip(), error = "the handshake took too long"),
+        Err(_) => {
+            tracing::info!(event = "http.tls", peer = %address.ip(), error = "the handshake took too long")
+        }
     }
 }
 
