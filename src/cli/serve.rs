@@ -39,7 +39,8 @@ pub fn run(global: &Global) -> Outcome {
         return Err(Failure::new(exit::CONFIG, text, "second minute hour day month weekday"));
     }
     if let Err(error) = shell.config.push.validate(&shell.config.serve.listen) {
-        return Err(Failure::new(exit::CONFIG, error.to_string(), "docs/operating.md, Configuration"));
+        let hint = "what each key means stands in docs/operating.md";
+        return Err(Failure::new(exit::CONFIG, error.to_string(), hint));
     }
     let store = shell.open("serve")?;
     block_on(serve(global, shell, store, schedule))?

@@ -29,7 +29,7 @@ pub enum Authenticator {
     None,
     /// Named tokens, each from its file.
     Bearer(Vec<(Arc<str>, Secret)>),
-    Jwt(KeySource),
+    Jwt(Box<KeySource>),
     /// The certificate that the TLS handshake asked for is enough.
     Certificate,
 }
@@ -108,7 +108,7 @@ impl Authenticator {
                     (None, Some(url)) => KeySource::from_url(url, expected)?,
                     (None, None) => return Err(missing("push.jwt.jwks_file")),
                 };
-                Ok(Authenticator::Jwt(keys))
+                Ok(Authenticator::Jwt(Box::new(keys)))
             }
             other => Err(wrong("push.auth", format!("`{other}` is not known"))),
         }

@@ -278,11 +278,10 @@ async fn requests<T: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, io: T, pee
     match cut.await {
         None => {}
         Some(Cut::Broken(error)) => tracing::debug!(event = "http.broken", peer = %address, error),
+        Some(Cut::Limit("idle")) => {}
         Some(Cut::Limit(reason)) => {
-            if reason != "idle" {
-                metrics::counter!("trialbridge_http_refused_total", "reason" => reason).increment(1);
-                tracing::info!(event = "http.cut", peer = %address, reason);
-            }
+            metrics::counter!("trialbridge_http_refused_total", "reason" => reason).increment(1);
+            tracing::info!(event = "http.cut", peer = %address, reason);
         }
     }
 }
