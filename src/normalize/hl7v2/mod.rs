@@ -18,7 +18,7 @@ use crate::hl7v2::time::{self, TimeError};
 use crate::protocol::site::Hl7v2;
 use person::Person;
 use result::Order;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// What one segment gave.
@@ -152,9 +152,14 @@ pub fn resources(
         }
         Err(_) => Err(TimeError::Malformed),
     };
-    let updated =
-        updated.map_err(|e| MessageProblem::new(ErrorCode::DataTypeError, msh.location(7), e.to_string()))?;
-    let context = Context { site, key, updated };
+    let updated = match updated {
+        Ok(instant) => Some(instant),
+        // Then the order in which its messages came is that of the sender.
+        Err(TimeError::NoTimeZone) => None,
+        Err(e) => return Err(MessageProblem::new(ErrorCode::DataTypeError, msh.location(7), e.to_string())),
+    };
+    let context =
+        Context { site, key, meta: updated.map_or_else(|| json!({}), |at| json!({"lastUpdated": at})) };
     let mut out = Collected::default();
     match kind {
         Kind::Results => context.results(message, &mut out)?,
@@ -169,8 +174,8 @@ pub fn resources(
 struct Context<'a> {
     site: &'a Hl7v2,
     key: &'a dyn Fn(&[&str]) -> String,
-    /// `meta.lastUpdated`.
-    updated: String,
+    /// `meta` with `lastUpdated`, where the time of the message is known.
+    meta: Value,
 }
 
 impl Context<'_> {

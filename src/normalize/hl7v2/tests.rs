@@ -523,23 +523,23 @@ fn messages_of_which_nothing_is_used() {
 }
 
 #[test]
-fn without_a_zone_a_time_of_day_is_an_error() {
+fn without_a_zone_a_time_of_day_is_its_day() {
     let site = Hl7v2::default();
-    let problem = resources(&message(LFT), &site, &key).expect_err("MSH-7 has no zone");
-    assert_eq!((problem.location.to_string().as_str(), problem.code), ("MSH-7", ErrorCode::DataTypeError));
-    assert_eq!(problem.reason(), Reason::DateInvalid);
+    let read = |raw: &[u8]| match resources(&message(raw), &site, &key) {
+        Ok(Content::Resources(all)) => all
+            .iter()
+            .filter_map(|c| c.content.as_ref().ok())
+            .map(|text| serde_json::from_str::<Value>(text).expect("JSON"))
+            .find(|r| r["resourceType"] == "Observation")
+            .expect("a result"),
+        other => panic!("{other:?}"),
+    };
+    let local = read(LFT);
+    assert_eq!(local["meta"], json!({}), "the order of arrival counts");
+    assert_eq!(local["effectiveDateTime"].as_str().map(str::len), Some("2026-11-20".len()));
     // With zones in the message the site's is not needed.
     let text = String::from_utf8_lossy(LFT).replace("|20261120103000|", "|20261120103000+0100|");
-    let Ok(Content::Resources(all)) = resources(&message(text.as_bytes()), &site, &key) else {
-        panic!("a message with a zone in MSH-7");
-    };
-    assert_eq!(text_of_field(&all, "OBX[1]"), "date-invalid at OBX[1]-14");
-    assert_eq!(text_of_field(&all, "OBX[2]"), "date-invalid at OBR[1]-7");
-}
-
-fn text_of_field(all: &[Converted], path: &str) -> String {
-    let bad = outline(all).into_iter().filter(|(p, what)| p == path && what.contains(" at "));
-    bad.map(|(_, what)| what).collect()
+    assert_eq!(read(text.as_bytes())["meta"]["lastUpdated"], "2026-11-20T10:30:00+01:00");
 }
 
 /// Fields that break a rule or a type, at random places of messages that are otherwise whole.
