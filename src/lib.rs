@@ -11,6 +11,7 @@ pub mod fact;
 
 // formats
 pub mod fhir;
+pub mod hl7v2;
 
 // core: pure, no I/O, no clock, no random source
 pub mod audit;
