@@ -4,8 +4,8 @@
 //! A peer that breaks the framing gets no answer, because there is no message to answer: what came is
 //! put aside and the connection closed, so that its bytes cannot be taken for the start of another.
 
-use super::receiver::{Receiver, Reply};
 use super::Settings;
+use super::receiver::{Receiver, Reply};
 use crate::hl7v2::frame::{FrameCodec, FrameError, Piece};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -68,21 +68,24 @@ impl Conversation {
             let next = self.next(&mut stream, &mut codec, &mut buffer).await;
             let began = Instant::now();
             let (reply, last) = match next {
-                Next::Message(bytes) => (self.receiver.receive(bytes).await, false),
-                Next::TooLong(bytes) => (self.receiver.too_long(bytes, self.peer).await, true),
+                Next::Message(bytes) => (self.receiver.receive(bytes, self.peer).await, false),
+                Next::TooLong(bytes) => {
+                    (self.receiver.too_long(bytes, self.settings.limit, self.peer).await, true)
+                }
                 Next::Broken(bytes, fault) => {
                     self.receiver.broken(bytes, fault, self.peer).await;
-                    (Reply::None, true)
+                    (Reply::Silence, true)
                 }
                 Next::End => break,
             };
-            let Reply::Answer { bytes, code } = reply else { break };
-            if let Err(error) = self.write(&mut stream, &bytes).await {
-                tracing::warn!(event = "mllp.write", peer = %self.peer, %error, "an answer was not taken");
-                break;
+            if let Reply::Answer { bytes, code } = reply {
+                if let Err(error) = self.write(&mut stream, &bytes).await {
+                    tracing::warn!(event = "mllp.write", peer = %self.peer, %error, "an answer was not taken");
+                    break;
+                }
+                metrics::histogram!("trialbridge_inbound_ack_seconds").record(began.elapsed().as_secs_f64());
+                metrics::counter!("trialbridge_mllp_ack_total", "code" => code).increment(1);
             }
-            metrics::histogram!("trialbridge_inbound_ack_seconds").record(began.elapsed().as_secs_f64());
-            metrics::counter!("trialbridge_mllp_ack_total", "code" => code).increment(1);
             if last {
                 linger(&mut stream).await;
             }
