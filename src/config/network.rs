@@ -2,8 +2,8 @@
 //!
 //! Never resolves a name: whoever may send is written as an address, so that no name server decides it.
 
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -123,7 +123,8 @@ mod tests {
             let network: Network = network.parse().expect("a network");
             assert_eq!(network.holds(address.parse().expect("an address")), expected, "{network} {address}");
         }
-        for bad in ["", "lis.hospital.example", "10.1.4", "10.1.4.0/33", "10.1.4.0/-1", "::/129", "10.1.4.0/"] {
+        for bad in ["", "lis.hospital.example", "10.1.4", "10.1.4.0/33", "10.1.4.0/-1", "::/129", "10.1.4.0/"]
+        {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

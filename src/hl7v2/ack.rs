@@ -282,10 +282,19 @@ mod tests {
         // header, acknowledgement without MSH-7 to MSH-10
         for (header, expected) in [
             // Other delimiters are the sender's own also in the answer.
-            ("MSH#$%*!#A#B#C#D#1##ADT$A08#X%1#P#2.3", "MSH#$%*!#C#D#A#B#T##ACK$A08$ACK#TB1#P#2.3\rMSA#AR#X%1\r"),
-            ("MSH|^~\\&#|A|B|C|D|1||ADT^A08|9|P|2.7", "MSH|^~\\&#|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.7\rMSA|AR|9\r"),
+            (
+                "MSH#$%*!#A#B#C#D#1##ADT$A08#X%1#P#2.3",
+                "MSH#$%*!#C#D#A#B#T##ACK$A08$ACK#TB1#P#2.3\rMSA#AR#X%1\r",
+            ),
+            (
+                "MSH|^~\\&#|A|B|C|D|1||ADT^A08|9|P|2.7",
+                "MSH|^~\\&#|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.7\rMSA|AR|9\r",
+            ),
             // MSH-2 cannot be used: the fields can still be told apart.
-            ("MSH|^^\\&|A|B|C|D|1||ADT^A08|9|P|2.3", "MSH|^~\\&|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.3\rMSA|AR|9\r"),
+            (
+                "MSH|^^\\&|A|B|C|D|1||ADT^A08|9|P|2.3",
+                "MSH|^~\\&|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.3\rMSA|AR|9\r",
+            ),
             ("MSH||||A", "MSH|^~\\&|A||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("MSH|^~\\&|A", "MSH|^~\\&|||A||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("MSH", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
@@ -293,7 +302,10 @@ mod tests {
             ("PID|1", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             // A control character could end the frame.
-            ("MSH|^~\\&|A\u{1c}|B|C|D|1||ORU^R01|9\u{b}|P|2.3", "MSH|^~\\&|C|D|A|B|T||ACK^R01^ACK|TB1|P|2.3\rMSA|AR|9\r"),
+            (
+                "MSH|^~\\&|A\u{1c}|B|C|D|1||ORU^R01|9\u{b}|P|2.3",
+                "MSH|^~\\&|C|D|A|B|T||ACK^R01^ACK|TB1|P|2.3\rMSA|AR|9\r",
+            ),
         ] {
             let read = Header::read(header.as_bytes(), Charset::UTF_8);
             let found = acknowledge(&read, Answer::Rejected, &[], "TB1", "T").expect("an answer");

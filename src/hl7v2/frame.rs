@@ -58,7 +58,10 @@ impl Fault {
 #[derive(Debug)]
 pub enum FrameError {
     /// More than the limit came without an end. What came up to there, start block included.
-    TooLong { bytes: Bytes, limit: usize },
+    TooLong {
+        bytes: Bytes,
+        limit: usize,
+    },
     Io(io::Error),
 }
 
@@ -334,7 +337,8 @@ mod tests {
 
     /// Bytes in which the protocol's own are frequent.
     fn wild() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![2 => Just(START), 2 => Just(END), 2 => Just(CR), 1 => Just(b'\n'), 5 => any::<u8>()];
+        let byte =
+            prop_oneof![2 => Just(START), 2 => Just(END), 2 => Just(CR), 1 => Just(b'\n'), 5 => any::<u8>()];
         prop::collection::vec(byte, 0..60)
     }
 

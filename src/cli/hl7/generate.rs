@@ -81,8 +81,7 @@ pub fn message(kind: Kind, patient: &str, control_id: &str, at: DateTime<FixedOf
         text += &segment("EVN", &[(2, &now)]);
     }
     let identifier = format!("{patient}^^^{AUTHORITY}^MR");
-    let pid =
-        [(1, "1"), (3, identifier.as_str()), (5, "Synthetic^Patient"), (7, "19650314"), (8, "M")];
+    let pid = [(1, "1"), (3, identifier.as_str()), (5, "Synthetic^Patient"), (7, "19650314"), (8, "M")];
     text += &segment("PID", &pid);
     match kind {
         Kind::OruLft | Kind::OruCorrection => text += &report(kind, patient, at),

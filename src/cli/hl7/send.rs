@@ -2,8 +2,8 @@
 //! for its answer.
 
 use super::generate::{self, Kind};
-use super::wire::{Parts, Wire, grouped, shown, text};
 use super::tls;
+use super::wire::{Parts, Wire, grouped, shown, text};
 use crate::cli::output::Out;
 use crate::cli::shell::block_on;
 use crate::cli::{Failure, Global, Outcome, Output, exit};
@@ -372,7 +372,10 @@ mod tests {
         // Framed: byte for byte, whatever it is.
         let stream = b"\x0bMSH|1\n\x1c\r\x0bany\x1c\r\n";
         assert_eq!(framed(stream).as_deref(), Ok([b"MSH|1\n".to_vec(), b"any".to_vec()].as_slice()));
-        assert_eq!(framed(b"\x0bA\x1c\r\x0bB").expect_err("no end"), "after 1 whole frames: frame-without-end");
+        assert_eq!(
+            framed(b"\x0bA\x1c\r\x0bB").expect_err("no end"),
+            "after 1 whole frames: frame-without-end"
+        );
     }
 
     #[test]

@@ -47,7 +47,11 @@ impl Wire {
             match piece {
                 Ok(Some(Piece::Message(bytes))) => return Ok(Some(bytes)),
                 Ok(Some(Piece::Broken { bytes, fault })) => {
-                    return Err(invalid(format!("{} bytes that are no frame: {}", bytes.len(), fault.word())));
+                    return Err(invalid(format!(
+                        "{} bytes that are no frame: {}",
+                        bytes.len(),
+                        fault.word()
+                    )));
                 }
                 Ok(None) if ended => return Ok(None),
                 Ok(None) => ended = self.stream.read_buf(&mut self.buffer).await? == 0,

@@ -155,7 +155,9 @@ impl Conversation {
             stream.write_all(&frame).await?;
             stream.flush().await
         };
-        timeout(self.settings.patience, sent).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        timeout(self.settings.patience, sent)
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -10,7 +10,7 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
-pub use receiver::{Content, HL7_V2, Mode, Receiver, Reply};
+pub use receiver::{Content, HL7_V2, Inbox, Mode, Receiver, Reply};
 
 use crate::config::Mllp;
 use crate::hl7v2::frame;

@@ -19,8 +19,7 @@ use crate::hl7v2::frame::START;
 use crate::hl7v2::header::Header;
 use crate::hl7v2::message::{Location, Message, ParseError, ParseErrorKind};
 use crate::pipeline::stamp;
-use crate::source::inbox;
-use crate::store::{Incoming, Store, StoreError};
+use crate::store::{Done, Incoming, Receipt, Store, StoreError};
 use chrono::{Local, Utc};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,9 +51,12 @@ impl Mode {
 /// What of a message's content cannot be used, in the order of the message. Pure.
 pub type Content = dyn Fn(&Message) -> Vec<Report> + Send + Sync;
 
+/// Puts bytes on disk and calls back after the commit, as `Store::accept_then` does.
+pub type Inbox = dyn Fn(Incoming, Done<Receipt>) + Send + Sync;
+
 /// Takes messages in.
 pub struct Receiver {
-    store: Arc<dyn Store>,
+    inbox: Box<Inbox>,
     mode: Mode,
     /// Of messages whose MSH-18 is empty.
     charset: Charset,
@@ -79,9 +81,25 @@ struct Verdict {
 }
 
 impl Receiver {
+    /// `charset`: of messages whose MSH-18 is empty.
     pub fn new(store: Arc<dyn Store>, mode: Mode, charset: Charset, content: Arc<Content>) -> Receiver {
+        let inbox = move |incoming, done| store.accept_then(incoming, done);
+        Receiver::before(Box::new(inbox), mode, charset, content)
+    }
+
+    /// Before any inbox.
+    pub fn before(inbox: Box<Inbox>, mode: Mode, charset: Charset, content: Arc<Content>) -> Receiver {
         let begin = u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default();
-        Receiver { store, mode, charset, content, answers: AtomicU64::new(begin) }
+        Receiver { inbox, mode, charset, content, answers: AtomicU64::new(begin) }
+    }
+
+    /// Returns when the bytes are on disk, or cannot be.
+    async fn store(&self, incoming: Incoming) -> Result<Receipt, StoreError> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // A connection that is gone is told nothing; what it sent is stored all the same.
+        (self.inbox)(incoming, Box::new(move |receipt| drop(tell.send(receipt))));
+        let silent = |_| Err(StoreError::storage("storing what came in", "the store gave no answer"));
+        told.await.unwrap_or_else(silent)
     }
 
     /// One whole frame: stores it and says what to answer.
@@ -99,7 +117,7 @@ impl Receiver {
                 key: header.key(),
             },
         };
-        let (answer, reports, outcome) = match inbox::receive(&*self.store, incoming).await {
+        let (answer, reports, outcome) = match self.store(incoming).await {
             Ok(receipt) if receipt.conflict => (Answer::Refused, vec![key_reused()], "conflict"),
             Ok(receipt) => {
                 let outcome = match verdict.answer {
@@ -147,7 +165,7 @@ impl Receiver {
 
     async fn keep(&self, bytes: Bytes, fault: &'static str, peer: IpAddr) {
         tracing::warn!(event = "mllp.broken", %peer, fault, bytes = bytes.len());
-        let outcome = match inbox::receive(&*self.store, kept(bytes.to_vec(), peer)).await {
+        let outcome = match self.store(kept(bytes.to_vec(), peer)).await {
             Ok(_) => fault,
             Err(error) => {
                 tracing::error!(event = "mllp.store", code = error.code(), %error);
