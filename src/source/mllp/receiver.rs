@@ -19,8 +19,10 @@ use crate::hl7v2::frame::START;
 use crate::hl7v2::header::Header;
 use crate::hl7v2::message::{Location, Message, ParseError, ParseErrorKind};
 use crate::pipeline::stamp;
+use crate::protocol::document::hex;
 use crate::store::{Done, Incoming, Receipt, Store, StoreError};
 use chrono::{Local, Utc};
+use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,11 +112,11 @@ impl Receiver {
             Answer::Rejected => kept(bytes.to_vec(), peer),
             _ => Incoming {
                 origin: "mllp".to_owned(),
-                source: header.source(),
+                source: plain(&header.source()),
                 media_type: HL7_V2.to_owned(),
                 bytes: bytes.to_vec(),
                 received_at: stamp(Utc::now()),
-                key: header.key(),
+                key: header.key().map(|key| plain(&key)),
             },
         };
         let (answer, reports, outcome) = match self.store(incoming).await {
@@ -254,6 +256,21 @@ fn kept(bytes: Vec<u8>, peer: IpAddr) -> Incoming {
     }
 }
 
+/// Longest source or key of a message, in characters.
+const LONGEST: usize = 512;
+
+/// What a sender calls itself or its message, as far as it can be shown: an escape sequence may have
+/// put anything there. One that is longer is told from others by its hash.
+fn plain(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    if name.chars().nth(LONGEST).is_none() {
+        return name.chars().map(shown).collect();
+    }
+    let hash = hex(&Sha256::digest(name.as_bytes()));
+    let kept = LONGEST - hash.len() - 1;
+    format!("{}~{hash}", name.chars().take(kept).map(shown).collect::<String>())
+}
+
 /// What of the header alone keeps a message out.
 ///
 /// # Source
@@ -335,5 +352,20 @@ fn failure(error: &StoreError) -> Report {
         location: None,
         reason: error.code().into(),
         text: "the message was not stored; send it again later".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_senders_are_plain_and_told_apart() {
+        assert_eq!(plain("hl7v2:检验科|医院"), "hl7v2:检验科|医院");
+        assert_eq!(plain("a\r\u{1b}b"), "a\u{FFFD}\u{FFFD}b");
+        let long = |end: char| plain(&format!("{}{end}", "名".repeat(600)));
+        assert_eq!(long('a').chars().count(), LONGEST);
+        assert_ne!(long('a'), long('b'));
+        assert_eq!(plain(&"名".repeat(LONGEST)), "名".repeat(LONGEST));
     }
 }
