@@ -1,6 +1,7 @@
 //! The table of answers, whole, and that nothing is answered before it is on disk.
 
 use super::*;
+use crate::hl7v2::charset::Charset;
 use crate::store::{Done, Incoming, Receipt, StoreError};
 use std::sync::Mutex;
 use tokio::sync::mpsc;
@@ -27,8 +28,12 @@ async fn the_table_of_answers() {
         ("the same, strict",             GOOD.into(),                              Mode::Strict, Some("AA ID7"), Message),
         ("line feeds",                   GOOD.replace('\r', "\n"),                 Mode::Accept, Some("AA ID7"), Message),
         ("an event of ADT",              with("ORU^R01^ORU_R01", "ADT^A08"),       Mode::Accept, Some("AA ID7"), Message),
-        ("cannot be mapped",             with("U/L^^UCUM", "furlong"),             Mode::Accept, Some("AA ID7"), Message),
-        ("cannot be mapped, strict",     with("U/L^^UCUM", "furlong"),             Mode::Strict, Some("AE ID7 103 OBX^1^6"), Message),
+        ("cannot be mapped",             with("|64|", "|6x4|"),                    Mode::Accept, Some("AA ID7"), Message),
+        ("cannot be mapped, strict",     with("|64|", "|6x4|"),                    Mode::Strict, Some("AE ID7 102 OBX^1^5"), Message),
+        ("nobody's",                     with("PID|1||7^^^HOSP^MR\r", ""),         Mode::Accept, Some("AA ID7"), Message),
+        ("nobody's, strict",             with("PID|1||7^^^HOSP^MR\r", ""),         Mode::Strict, Some("AE ID7 100 PID^1"), Message),
+        ("an event not needed, strict",  with("ORU^R01^ORU_R01", "ADT^A02"),       Mode::Strict, Some("AA ID7"), Message),
+        ("no time of its own",           with("|20261122101400+0800|", "||"),      Mode::Accept, Some("AR ID7 101 MSH^1^7"), Aside),
         ("a line that is no segment",    with("OBX|1", "and so on"),               Mode::Accept, Some("AE ID7 100"), Message),
         ("two messages as one",          GOOD.repeat(2),                           Mode::Accept, Some("AE ID7 100 MSH^2"), Message),
         ("another type",                 with("ORU^R01^ORU_R01", "ORM^O01"),       Mode::Accept, Some("AR ID7 200 MSH^1^9"), Aside),
@@ -117,7 +122,9 @@ async fn what_was_refused_is_taken_once_it_is_put_right() {
     let shelf = Shelf::new();
     let gb = Charset::GB_18030.encode(&with("UNICODE UTF-8", "").replace("|1||7", "|1||总胆红素"));
     for (charset, expected) in [(Charset::UTF_8, "AR ID7 102 MSH^1^18"), (Charset::GB_18030, "AA ID7")] {
-        let receiver = Receiver::new(shelf.store.clone(), Mode::Accept, charset, content());
+        let mut trial = Trial::shipped();
+        trial.site.hl7v2.charset = charset;
+        let receiver = Receiver::new(shelf.store.clone(), Mode::Accept, Arc::new(trial));
         let running = Running::start(Settings::default(), Arc::new(receiver)).await;
         let answer = running.connect().await.ask(&gb).await.expect("an answer");
         assert_eq!(essence(&answer), expected);
@@ -149,7 +156,7 @@ async fn what_is_not_stored_is_never_answered_positively() {
                 done(Err(error));
             }
         };
-        let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+        let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
         let running = Running::start(Settings::default(), Arc::new(receiver)).await;
         let mut client = running.connect().await;
         let message = with("2.5.1||||||", header);
@@ -174,7 +181,7 @@ async fn the_answer_waits_for_the_disk() {
         waiting.lock().expect("not poisoned").push((incoming, done));
         tell.send(()).expect("the test waits");
     };
-    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
     let running = Running::start(Settings::default(), Arc::new(receiver)).await;
     let mut client = running.connect().await;
     client.write(&frame(GOOD.as_bytes())).await;
@@ -211,7 +218,7 @@ async fn the_drain_has_an_end() {
         keeper.lock().expect("not poisoned").push(done);
         tell.send(()).expect("the test waits");
     };
-    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
     let settings = Settings { drain: Duration::from_millis(100), ..Settings::default() };
     let running = Running::start(settings, Arc::new(receiver)).await;
     let mut client = running.connect().await;
