@@ -11,7 +11,7 @@ mod receiver;
 mod tests;
 mod verdict;
 
-pub use receiver::{HL7_V2, Inbox, Receiver, Reply};
+pub use receiver::{Inbox, Receiver, Reply};
 pub use verdict::Mode;
 
 use crate::config::Mllp;

@@ -18,6 +18,7 @@ use crate::hl7v2::ack::{Answer, ErrorCode, Report, Severity, acknowledge};
 use crate::hl7v2::frame::START;
 use crate::hl7v2::header::Header;
 use crate::hl7v2::message::Location;
+use crate::pipeline::intake::{BYTES, HL7_V2};
 use crate::pipeline::stamp;
 use crate::protocol::Trial;
 use crate::protocol::document::hex;
@@ -28,11 +29,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::bytes::Bytes;
-
-/// Media type of a message that the pipeline reads.
-pub const HL7_V2: &str = "application/hl7-v2";
-/// Media type of what is only kept: the pipeline sets it aside.
-const KEPT: &str = "application/octet-stream";
 
 /// Puts bytes on disk and calls back after the commit, as `Store::accept_then` does.
 pub type Inbox = dyn Fn(Incoming, Done<Receipt>) + Send + Sync;
@@ -105,8 +101,11 @@ impl Receiver {
             }
             Err(error) => {
                 tracing::error!(event = "mllp.store", code = error.code(), %error);
-                let answer = not_stored(&error);
-                (answer, vec![failure(&error)], "not-stored")
+                match verdict.answer {
+                    // Sent again, it would be rejected again.
+                    Answer::Rejected => (verdict.answer, verdict.reports, "rejected"),
+                    _ => (not_stored(&error), vec![failure(&error)], "not-stored"),
+                }
             }
         };
         self.count(&header, outcome);
@@ -155,7 +154,8 @@ impl Receiver {
         let (mode, trial) = (self.mode, Arc::clone(&self.trial));
         let judged = tokio::task::spawn_blocking(move || judge(&bytes, mode, &trial.site.hl7v2));
         judged.await.unwrap_or_else(|error| {
-            tracing::error!(event = "mllp.judge", %error);
+            // Its text may hold a piece of the message.
+            tracing::error!(event = "mllp.judge", panicked = error.is_panic());
             let report = Report {
                 code: ErrorCode::ApplicationError,
                 severity: Severity::Error,
@@ -202,7 +202,7 @@ fn kept(bytes: Vec<u8>, peer: IpAddr) -> Incoming {
     Incoming {
         origin: "mllp".to_owned(),
         source: format!("mllp:{peer}"),
-        media_type: KEPT.to_owned(),
+        media_type: BYTES.to_owned(),
         bytes,
         received_at: stamp(Utc::now()),
         key: None,

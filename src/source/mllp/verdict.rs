@@ -147,6 +147,48 @@ fn location(path: &str) -> Option<Location> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hl7v2::ack::acknowledge;
+    use crate::hl7v2::frame::FrameCodec;
+    use crate::hl7v2::header::Header;
+    use proptest::prelude::*;
+    use tokio_util::bytes::BytesMut;
+    use tokio_util::codec::Encoder;
+
+    const ORU: &str = "MSH|^~\\&|LAB|HOSP|TB|T|20261122101400+0800||ORU^R01|ID7|P|2.5.1\rPID|1||7^^^HOSP^MR\r\
+                       OBR|1|P1|F1|24325-3^^LN|||20261122\rOBX|1|NM|1742-6^^LN||64|U/L^^UCUM|||||F\r";
+
+    proptest! {
+        #[test]
+        fn damaged_messages_are_answered_and_the_answer_fits_in_a_frame(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut raw = ORU.as_bytes().to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(raw.len());
+                raw[at] = *byte;
+            }
+            if changes.len() % 3 == 2 {
+                raw.truncate(cut.index(raw.len() + 1));
+            }
+            let site = Hl7v2::default();
+            let verdict = judge(&raw, Mode::Strict, &site);
+            prop_assert_eq!(&judge(&raw, Mode::Strict, &site), &verdict, "the same again");
+            let accepts = verdict.answer == Answer::Accepted;
+            prop_assert_eq!(verdict.reports.is_empty(), accepts, "what is refused is explained");
+            if changes.is_empty() {
+                prop_assert!(accepts);
+            }
+            // Mode changes a refusal of the content to an acceptance, and nothing else.
+            let lenient = judge(&raw, Mode::Accept, &site).answer;
+            prop_assert!(lenient == verdict.answer || (lenient, verdict.answer) == (Answer::Accepted, Answer::Refused));
+            let header = Header::read(&raw, site.charset);
+            if let Some(ack) = acknowledge(&header, verdict.answer, &verdict.reports, "TB1", "20261122") {
+                let mut frame = BytesMut::new();
+                FrameCodec::default().encode(&ack.bytes, &mut frame).expect("no byte of a frame's is in it");
+            }
+        }
+    }
 
     #[test]
     fn a_place_is_read_as_it_was_written() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hl7v2::charset::Charset;
+use crate::pipeline::intake::{BYTES, HL7_V2};
 use crate::store::{Done, Incoming, Receipt, StoreError};
 use std::sync::Mutex;
 use tokio::sync::mpsc;
@@ -130,10 +131,8 @@ async fn what_was_refused_is_taken_once_it_is_put_right() {
         assert_eq!(essence(&answer), expected);
         running.stop().await;
     }
-    assert_eq!(shelf.inbox().iter().map(|i| i.media_type.as_str()).collect::<Vec<_>>(), [KEPT, HL7_V2]);
+    assert_eq!(shelf.inbox().iter().map(|i| i.media_type.as_str()).collect::<Vec<_>>(), [BYTES, HL7_V2]);
 }
-
-const KEPT: &str = "application/octet-stream";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_not_stored_is_never_answered_positively() {
@@ -148,6 +147,8 @@ async fn what_is_not_stored_is_never_answered_positively() {
         ("2.5.1||||||",      None,                                               "AE ID7 207"),
         ("2.5.1|||AL|NE||",  Some(StoreError::Full { doing: "storing".into() }), "CR ID7 207"),
         ("2.5.1|||AL|NE||",  Some(storage()),                                    "CE ID7 207"),
+        // Sent again, it would be rejected again.
+        ("3||||||",          Some(storage()),                                    "AR ID7 203 MSH^1^12"),
     ];
     for (header, error, expected) in table {
         let name = format!("{header} {error:?}");
