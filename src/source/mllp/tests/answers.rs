@@ -170,13 +170,16 @@ async fn what_is_not_stored_is_never_answered_positively() {
     }
 }
 
+/// What the writer has not come to yet.
+type Waiting = (Incoming, Done<Receipt>);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_answer_waits_for_the_disk() {
     let shelf = Shelf::new();
     let (tell, mut arrived) = mpsc::unbounded_channel();
     let store = shelf.store.clone();
     // An inbox whose writer waits to be let on.
-    let gate: Arc<Mutex<Vec<(Incoming, Done<Receipt>)>>> = Arc::default();
+    let gate: Arc<Mutex<Vec<Waiting>>> = Arc::default();
     let waiting = gate.clone();
     let inbox = move |incoming, done| {
         waiting.lock().expect("not poisoned").push((incoming, done));
