@@ -81,25 +81,11 @@ impl Pipeline {
         done: &mut Progressed,
     ) -> Result<(), StoreError> {
         let at = stamp(now);
-        let mut intake = Intake::new(item, &at);
-        let state = match intake.take() {
-            Ok(()) => InboxState::Processed,
-            Err(error) => {
-                // The bytes stand in the inbox row itself.
-                intake.quarantine(reason(&error), &path_of(&error), None);
-                InboxState::Quarantined
-            }
-        };
+        let settlement = taken_apart(item, &at);
         done.documents += 1;
-        done.quarantined += intake.quarantine.len();
-        let shared = intake.records.iter().map(|r| is_shared(&r.key.resource_type)).collect::<Vec<_>>();
-        let fates = self.store.settle(Settlement {
-            seq: item.seq,
-            state,
-            records: intake.records,
-            quarantine: intake.quarantine,
-            at: at.clone(),
-        })?;
+        done.quarantined += settlement.quarantine.len();
+        let shared = settlement.records.iter().map(|r| is_shared(&r.key.resource_type)).collect::<Vec<_>>();
+        let fates = self.store.settle(settlement)?;
         let mut shared_changed = false;
         for (fate, shared) in fates.iter().zip(shared) {
             match fate {
@@ -119,11 +105,7 @@ impl Pipeline {
 
     /// What of a document cannot be used, as path and reason. Stores nothing.
     pub fn unusable(&self, item: &InboxItem) -> Vec<(String, String)> {
-        let mut intake = Intake::new(item, "");
-        if let Err(error) = intake.take() {
-            intake.quarantine(reason(&error), &path_of(&error), None);
-        }
-        intake.quarantine.into_iter().map(|q| (q.path, q.reason)).collect()
+        taken_apart(item, "").quarantine.into_iter().map(|q| (q.path, q.reason)).collect()
     }
 
     /// Judges every subject that changed, and every subject last judged on another day: windows move.
@@ -339,6 +321,27 @@ fn fact_rows(screening: &Screening) -> Vec<FactRow> {
             received_unit: v.received.as_ref().and_then(|r| r.unit.as_deref().map(str::to_owned)),
         })
         .collect()
+}
+
+/// An inbox row, taken apart: what is to be stored of it and what is put aside, at the time `at`. Pure;
+/// the one reader of everything that a hospital sends.
+pub fn taken_apart(item: &InboxItem, at: &str) -> Settlement {
+    let mut intake = Intake::new(item, at);
+    let state = match intake.take() {
+        Ok(()) => InboxState::Processed,
+        Err(error) => {
+            // The bytes stand in the inbox row itself.
+            intake.quarantine(reason(&error), &path_of(&error), None);
+            InboxState::Quarantined
+        }
+    };
+    Settlement {
+        seq: item.seq,
+        state,
+        records: intake.records,
+        quarantine: intake.quarantine,
+        at: at.to_owned(),
+    }
 }
 
 /// One inbox row, taken apart.

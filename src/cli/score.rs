@@ -27,19 +27,20 @@ pub struct Arguments {
     pub file: Option<PathBuf>,
 }
 
+/// The answer to one line.
 #[derive(Serialize, Debug)]
-struct Line {
-    id: Value,
-    scores: Scores,
-    gaps: Vec<ScoreGap>,
+pub struct Line {
+    pub id: Value,
+    pub scores: Scores,
+    pub gaps: Vec<ScoreGap>,
 }
 
 /// Why a named variable could not be used.
 #[derive(Serialize, Debug, Clone, PartialEq, Eq)]
-struct ScoreGap {
-    variable: String,
-    reason: &'static str,
-    path: String,
+pub struct ScoreGap {
+    pub variable: String,
+    pub reason: &'static str,
+    pub path: String,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -84,7 +85,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     Ok(if bad > 0 { exit::PROBLEMS } else { 0 })
 }
 
-fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
+/// Reads one line and scores it.
+///
+/// # Errors
+/// What prevents it, without repeating what stands on the line.
+pub fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
     let text = json::text(bytes).map_err(|e| e.to_string())?;
     let parsed: Given = json::read(text).map_err(|e| match e {
         JsonError::Syntax { column, .. } => format!("not JSON at column {column}"),

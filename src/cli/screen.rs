@@ -10,7 +10,7 @@ use crate::source::files::{self, Problem};
 use chrono::NaiveDate;
 use clap::Args;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -36,7 +36,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let mut collection = Collection::new(&trial);
     let mut problems = files::read(&arguments.paths, &mut |bytes, place| collection.add(bytes, place));
     if let Some(path) = &arguments.attestations {
-        problems.extend(attestations(path, &trial, &mut collection)?);
+        let file = File::open(path).map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?;
+        problems.extend(attestations(file, &path.display().to_string(), &trial, &mut collection)?);
     }
     let resources = collection.resources();
     let orphans = collection.orphans().to_vec();
@@ -164,9 +165,14 @@ pub fn row(s: &Screening) -> Vec<String> {
     ]
 }
 
-/// Reads attestations from CSV. A line that cannot be read is a problem with its number.
-fn attestations(
-    path: &PathBuf,
+/// Reads attestations from CSV; `place` names it in what is said. A line that cannot be read is a
+/// problem with its number.
+///
+/// # Errors
+/// Where not even the head of the table can be read.
+pub fn attestations(
+    csv: impl Read,
+    place: &str,
     trial: &Trial,
     collection: &mut Collection<'_>,
 ) -> Result<Vec<Problem>, Failure> {
@@ -180,12 +186,9 @@ fn attestations(
         #[serde(default)]
         reason: String,
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(csv);
     let mut problems = Vec::new();
-    let headers = reader.headers().map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?.clone();
+    let headers = reader.headers().map_err(|e| Failure::problem(format!("{place}: {e}")))?.clone();
     for record in reader.records() {
         let (number, parsed) = match record {
             Ok(record) => {
@@ -218,11 +221,7 @@ fn attestations(
         match attested {
             Ok((subject, fact, key)) => collection.attest(&subject, fact, &key),
             Err(what) => problems.push(Problem {
-                place: if number > 0 {
-                    format!("{}:{number}", path.display())
-                } else {
-                    path.display().to_string()
-                },
+                place: if number > 0 { format!("{place}:{number}") } else { place.to_owned() },
                 text: what.into(),
             }),
         }
