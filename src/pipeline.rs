@@ -8,7 +8,7 @@ use crate::eligibility::{Screening, screen};
 use crate::fact::{Fact, Gap, Reason};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
-use crate::fhir::reference::{is_id, type_and_id};
+use crate::fhir::reference::{is_id, type_and_id, uuid};
 use crate::fhir::release::is_resource_type;
 use crate::fhir::resource::Head;
 use crate::fhir::text::Text;
@@ -397,6 +397,7 @@ impl<'a> Intake<'a> {
 
     fn resource(&mut self, text: &str, full_url: Option<&str>, around: &Surroundings, path: &str) {
         // The head and the subject are enough to store it; what is broken elsewhere is a gap later.
+        let mut of_nobody = false;
         let (resource_type, id, version_id, last_updated, subject) = match fhir::record_shallow(text) {
             Ok(record) => {
                 let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
@@ -405,7 +406,11 @@ impl<'a> Intake<'a> {
                 }
                 let needs_one =
                     !matches!(record.body, Body::Medication { .. } | Body::Study { .. } | Body::Other);
-                if subject.is_none() && needs_one && around.only_patient.is_none() {
+                let says_something = !matches!(record.body, Body::Retracted { .. });
+                if subject.is_none() && needs_one && (says_something || around.only_patient.is_none()) {
+                    // It can be read, so it would be used: a device's or a group's result does not become
+                    // the patient's because no other patient is near.
+                    of_nobody = true;
                     self.quarantine(Reason::SubjectMissing, path, Some(text));
                 }
                 let h = record.head;
@@ -417,6 +422,10 @@ impl<'a> Intake<'a> {
                 let subject = loose.subject.or(loose.patient).and_then(|r| r.reference);
                 let subject = subject.as_deref().and_then(|s| around.resolve(s));
                 let (Some(t), Some(id)) = (loose.resource_type, loose.id) else { return };
+                // A type is printed everywhere, as an id is.
+                if !is_resource_type(&t) {
+                    return;
+                }
                 // As a version of the resource: what an older one said may be corrected here, and is not
                 // used any more.
                 let meta = loose.meta.unwrap_or_default();
@@ -431,15 +440,15 @@ impl<'a> Intake<'a> {
         }
         let id: String = if !id.is_empty() {
             id.into()
-        } else if let Some(uuid) = full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {
+        } else if let Some(uuid) = full_url.and_then(uuid) {
             uuid.to_owned()
         } else {
             hex(&Sha256::digest(text.as_bytes())[..8])
         };
         let subject = match &*resource_type {
             "Patient" => Some(format!("Patient/{id}")),
-            _ => subject
-                .or_else(|| (!is_shared(&resource_type)).then(|| around.only_patient.clone()).flatten()),
+            _ if of_nobody || is_shared(&resource_type) => subject,
+            _ => subject.or_else(|| around.only_patient.clone()),
         };
         self.records.push(NewRecord {
             key: RecordKey { source: self.item.source.clone(), resource_type: resource_type.into(), id },

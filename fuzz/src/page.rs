@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use std::sync::OnceLock;
 use std::time::Duration;
 use trialbridge::client::{Base, Bundle, EntryMode, RetryLimits, matches_filter};
 
@@ -44,12 +45,16 @@ pub fn search_page(data: &[u8]) {
 /// A link from a server: followed under the configured base or not at all, whatever is written into it.
 pub fn link(data: &[u8]) {
     let Ok(link) = std::str::from_utf8(data) else { return };
-    for configured in ["http://127.0.0.1:8080/fhir", "https://fhir.example"] {
-        let base = Base::parse(configured, false).expect("a base");
+    static BASES: OnceLock<[(&str, Base); 2]> = OnceLock::new();
+    let bases = BASES.get_or_init(|| {
+        ["http://127.0.0.1:8080/fhir", "https://fhir.example"]
+            .map(|configured| (configured, Base::parse(configured, false).expect("a base")))
+    });
+    for (configured, base) in bases {
         match base.resolve(link) {
             Ok(url) => {
                 let text = url.as_str();
-                let rest = text.strip_prefix(configured).unwrap_or_else(|| panic!("{link:?} leads to {text}"));
+                let rest = text.strip_prefix(*configured).unwrap_or_else(|| panic!("{link:?} leads to {text}"));
                 assert!(rest.is_empty() || rest.starts_with(['/', '?']), "{link:?} leads to {text}");
                 let path = rest.split('?').next().unwrap_or_default().to_ascii_lowercase();
                 let climbs = path.split('/').any(|s| matches!(s, ".." | "%2e%2e" | ".%2e" | "%2e."));

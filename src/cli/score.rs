@@ -268,16 +268,17 @@ fn split(text: &str) -> Result<(Interval, &str), &'static str> {
 
 fn quantity(text: &str, measured: &Measured) -> Result<Interval, &'static str> {
     let (interval, unit) = split(text)?;
+    if interval.is_below(Decimal::ZERO) == Some(true) {
+        return Err("implausible");
+    }
     let unit = (!unit.is_empty()).then_some(unit);
     let factor = measured.factor(None, unit).map_err(|refusal| match refusal {
         UnitRefusal::Missing => "unit-missing",
         UnitRefusal::Unknown => "unit-unknown",
         UnitRefusal::Conflict => "unit-conflict",
     })?;
-    if interval.is_below(Decimal::ZERO) == Some(true) {
-        return Err("implausible");
-    }
-    let converted = factor.apply(&interval).ok_or("value-invalid")?.non_negative();
+    let converted = factor.apply(&interval).map(Interval::non_negative).filter(|i| !i.is_empty());
+    let converted = converted.ok_or("value-invalid")?;
     if measured.is_implausible(&converted) { Err("implausible") } else { Ok(converted) }
 }
 

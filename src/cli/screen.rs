@@ -4,6 +4,7 @@ use super::output::{Out, table};
 use super::{Failure, Global, Outcome, Output, exit, trial};
 use crate::collection::Collection;
 use crate::eligibility::Screening;
+use crate::fhir::reference::is_id;
 use crate::fact::{Attestation, Fact, Source};
 use crate::protocol::Trial;
 use crate::source::files::{self, Problem};
@@ -208,9 +209,10 @@ pub fn attestations(
             if l.by.is_empty() {
                 return Err("nobody signs it");
             }
+            // A subject is printed everywhere: it is an id, or it could hold anything.
             let subject = match l.subject.split_once('/') {
-                Some(("Patient", _)) => l.subject.clone(),
-                None if !l.subject.is_empty() => format!("Patient/{}", l.subject),
+                Some(("Patient", id)) if is_id(id) => l.subject.clone(),
+                None if is_id(&l.subject) => format!("Patient/{}", l.subject),
                 _ => return Err("the subject is not a Patient"),
             };
             let key = format!("{subject}|{}|{}|{applies}|{}", l.criterion, l.date, l.reason);
