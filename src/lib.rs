@@ -11,6 +11,7 @@ pub mod fact;
 
 // formats
 pub mod fhir;
+pub mod hl7v2;
 
 // core: pure, no I/O, no clock, no random source
 pub mod audit;
@@ -26,6 +27,7 @@ pub mod score;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod http;
 pub mod pipeline;
 pub mod sandbox;
 pub mod secret;

@@ -32,6 +32,9 @@ pub trait Store: Send + Sync {
     /// Puts bytes on disk. Bytes already there under the same origin and source get the receipt of
     /// their first arrival.
     fn accept(&self, incoming: Incoming) -> Result<Receipt>;
+    /// Like [`accept`](Store::accept), without blocking: `done` is called after the commit. More waiting
+    /// writes than can be held: `busy`, at once.
+    fn accept_then(&self, incoming: Incoming, done: Done<Receipt>);
     /// Like [`accept`](Store::accept), all or nothing; receipts in the order given.
     fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>>;
     /// The oldest rows not yet looked into, with their bytes.

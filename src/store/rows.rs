@@ -88,6 +88,9 @@ pub struct Incoming {
     pub media_type: String,
     pub bytes: Vec<u8>,
     pub received_at: String,
+    /// The sender's own name for the message, unique within origin and source: HL7 v2 MSH-10, FHIR
+    /// `MessageHeader.id`.
+    pub key: Option<String>,
 }
 
 /// Proof that bytes are on disk. A repeated delivery gets the receipt of the first one.
@@ -98,7 +101,12 @@ pub struct Receipt {
     /// False: these bytes were there already, and this is their first receipt.
     pub first: bool,
     pub received_at: String,
+    /// Other bytes came under the same key before. These are stored, set aside, and never processed.
+    pub conflict: bool,
 }
+
+/// Called when a write has ended, on the thread that writes: it must not block.
+pub type Done<T> = Box<dyn FnOnce(Result<T, super::StoreError>) + Send + 'static>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxItem {

@@ -109,9 +109,13 @@ impl SqliteStore {
     {
         match &self.writer {
             Some(writer) => writer.write(operation),
-            None => Err(StoreError::conflict("read-only", "the store was opened for reading only").into()),
+            None => Err(read_only().into()),
         }
     }
+}
+
+fn read_only() -> StoreError {
+    StoreError::conflict("read-only", "the store was opened for reading only")
 }
 
 impl Drop for SqliteStore {
@@ -280,6 +284,13 @@ impl Store for SqliteStore {
     fn accept(&self, incoming: Incoming) -> Result<Receipt> {
         let row = inbox::Hashed::new(incoming);
         self.write(move |c| inbox::accept(c, &row))
+    }
+    fn accept_then(&self, incoming: Incoming, done: Done<Receipt>) {
+        let row = inbox::Hashed::new(incoming);
+        match &self.writer {
+            Some(writer) => writer.write_then(move |c| inbox::accept(c, &row), done),
+            None => done(Err(read_only())),
+        }
     }
     fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>> {
         let rows: Vec<_> = incoming.into_iter().map(inbox::Hashed::new).collect();

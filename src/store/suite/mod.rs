@@ -37,6 +37,7 @@ pub(crate) fn incoming(text: &str) -> Incoming {
         media_type: "application/fhir+json".into(),
         bytes: text.into(),
         received_at: NOW.into(),
+        key: None,
     }
 }
 
