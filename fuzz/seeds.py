@@ -174,6 +174,26 @@ def main():
                "99999999999999999999999999", "-5"]
     for n, header in enumerate(headers):
         put("retry_after", f"{n}", header)
+    frames = [b"\x0bMSH|^~\\&|\x1c\r", b"\r\n\x0bA\x1c\r\x0bB\x1c\r", b"GET /\x0bA\x1cx\r\x0bB\x0bC\x1c\r", b"\x0b" + b"7" * 66]
+    for n, frame in enumerate(frames):
+        put("mllp_frame", f"{n}", bytes([n]) + frame)
+    header = "MSH|^~\\&|检验|医院|TB|H|20261122101500+0800||ORU^R01^ORU_R01|M-1|P|2.5.1|||AL|NE||{}"
+    result = (header + "\rPID|1||7^^^H^MR||张^三||19580214|M\rOBR|1||A-1|1975-2^Bilirubin^LN|||202611221015\r"
+              "OBX|1|NM|1975-2^Bilirubin^LN||2.1|mg/dL^^UCUM|<1.2|H|||F|||202611221015+0800\r"
+              "OBX|2|SN|2160-0^Creatinine^LN||<^0.3|mg/dL|||||F\rNTE|1||a\\F\\b\\.br\\c\r")
+    put("hl7_message", "utf-8", b"\x01" + result.format("UNICODE UTF-8").encode())
+    put("hl7_message", "gb18030", b"\x02" + result.format("GB 18030-2000").encode("gb18030"))
+    put("hl7_message", "merge", b"\x01" + header.format("").replace("ORU^R01^ORU_R01", "ADT^A40").encode()
+        + b"\rEVN|A40|20261122\rPID|1||8^^^H^MR\rMRG|7^^^H^MR\r")
+    put("hl7_message", "own-delimiters", b"\x00MSH#$%*!#A#B#C#D#2026##ORU$R01#1#P#2.3\rOBX#1#NM#a$b$c##5#x")
+    put("hl7_message", "newlines", b"\x00MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.3\n\nPID|1||7\r\n")
+    for n, (at, text, name) in enumerate([(1, "总胆红素 µ", "utf-8"), (2, "总胆红素 |^", "gb18030"), (3, "總膽", "big5"),
+                                          (4, "\u00e4\u00b5", "latin-1"), (8, "\u041a", "iso8859-5")]):
+        put("hl7_charset", f"{n}", bytes([at]) + text.encode(name))
+    for n, text in enumerate(["a|b^c&d~e\\f", "MSH|^~\\&#|\n\\F\\ \\XC3A9\\ \\.br\\", "MSH#$%*!#\n*F*#", "\n\\H\\x\\N\\\\Q\\"]):
+        put("hl7_escape", f"{n}", text)
+    for n, text in enumerate(["2026", "20261122101559.1234\n+08:00", "202611221015-0330", "19580214", "2026112210\n-1130"]):
+        put("hl7_time", f"{n}", text)
     put("sealed_list", "nothing-changed", b"")
     put("sealed_list", "three-bytes", bytes([0, 90, 65, 2, 10, 49, 1, 200, 102]))
 

@@ -9,7 +9,7 @@ use crate::fact::{Fact, Gap, Reason, Shared};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
 use crate::fhir::reference::{is_id, type_and_id, uuid};
-use crate::fhir::release::is_resource_type;
+use crate::fhir::release::{is_resource_type, is_type_name};
 use crate::fhir::resource::{Head, Meta};
 use crate::fhir::text::Text;
 use crate::mapping::{self, Mapped};
@@ -268,7 +268,7 @@ impl<'t> Collection<'t> {
             return;
         };
         let reference = match (id, resource_type) {
-            (Some(id), t) if is_resource_type(t) => format!("{t}/{id}"),
+            (Some(id), t) if is_type_name(t) => format!("{t}/{id}"),
             _ => entry.trim_end_matches(".resource").to_owned(),
         };
         let gap = Gap {
@@ -500,7 +500,8 @@ impl Surroundings {
     /// The subject that a reference means: `Patient/id`.
     pub(crate) fn resolve(&self, reference: &str) -> Option<String> {
         if let Some(found) = self.urls.get(reference) {
-            return Some(found.clone());
+            // The entry that is meant may be something else than a patient.
+            return Some(found.clone()).filter(|found| found.starts_with("Patient/"));
         }
         match type_and_id(reference) {
             Some(("Patient", id)) => Some(format!("Patient/{id}")),

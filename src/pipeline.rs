@@ -9,7 +9,7 @@ use crate::fact::{Fact, Gap, Reason};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
 use crate::fhir::reference::{is_id, type_and_id, uuid};
-use crate::fhir::release::is_resource_type;
+use crate::fhir::release::{is_resource_type, is_type_name};
 use crate::fhir::resource::Head;
 use crate::fhir::text::Text;
 use crate::mapping;
@@ -423,7 +423,7 @@ impl<'a> Intake<'a> {
                 let subject = subject.as_deref().and_then(|s| around.resolve(s));
                 let (Some(t), Some(id)) = (loose.resource_type, loose.id) else { return };
                 // A type is printed everywhere, as an id is.
-                if !is_resource_type(&t) {
+                if !is_type_name(&t) {
                     return;
                 }
                 // As a version of the resource: what an older one said may be corrected here, and is not

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod document;
+pub mod hl7;
 pub mod page;
 pub mod resource;
 pub mod settings;
@@ -24,9 +25,14 @@ pub const ALL: &[(&str, Property)] = &[
     ("config_toml", settings::config),
     ("document", document::collection),
     ("fhir_resource", resource::projection),
+    ("hl7_charset", hl7::charset),
+    ("hl7_escape", hl7::escape),
+    ("hl7_message", hl7::message),
+    ("hl7_time", hl7::time),
     ("intake", document::intake),
     ("json", resource::json),
     ("link", page::link),
+    ("mllp_frame", hl7::frame),
     ("number", words::number),
     ("quantity", resource::quantity),
     ("retry_after", page::retry_after),

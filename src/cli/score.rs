@@ -268,7 +268,7 @@ fn split(text: &str) -> Result<(Interval, &str), &'static str> {
 
 fn quantity(text: &str, measured: &Measured) -> Result<Interval, &'static str> {
     let (interval, unit) = split(text)?;
-    if interval.is_below(Decimal::ZERO) == Some(true) {
+    if is_negative(&interval) {
         return Err("implausible");
     }
     let unit = (!unit.is_empty()).then_some(unit);
@@ -288,9 +288,10 @@ fn extra(name: &str, text: &str) -> Result<Interval, &'static str> {
     if !(accepted.contains(&unit) || (unit.is_empty() && *canonical == "1")) {
         return Err(if unit.is_empty() { "unit-missing" } else { "unit-unknown" });
     }
-    if interval.is_below(Decimal::ZERO) == Some(true) {
-        Err("implausible")
-    } else {
-        Ok(interval.non_negative())
-    }
+    if is_negative(&interval) { Err("implausible") } else { Ok(interval.non_negative()) }
+}
+
+/// Was a number below zero given? Also `>-5` says nothing that could have been measured.
+fn is_negative(interval: &Interval) -> bool {
+    [interval.low, interval.high].iter().any(|end| end.value().is_some_and(|x| x < Decimal::ZERO))
 }

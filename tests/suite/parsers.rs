@@ -160,9 +160,14 @@ targets! {
     config_toml
     document
     fhir_resource
+    hl7_charset
+    hl7_escape
+    hl7_message
+    hl7_time
     intake
     json
     link
+    mllp_frame
     number
     quantity
     retry_after
