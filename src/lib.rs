@@ -17,6 +17,7 @@ pub mod hl7v2;
 pub mod audit;
 pub mod collection;
 pub mod eligibility;
+pub mod identity;
 pub mod mapping;
 pub mod normalize;
 pub mod protocol;

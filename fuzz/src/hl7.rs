@@ -137,6 +137,10 @@ pub fn escape(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (header, text) = text.split_once('\n').unwrap_or(("", text));
     let delimiters = Delimiters::of_header(header).unwrap_or_default();
+    // The sequence of a line end, `.br`, holds a full stop.
+    if delimiters.encoding_characters().contains('.') || delimiters.field == '.' {
+        return;
+    }
     let encoded = delimiters.encode(text);
     for delimiter in [delimiters.field, delimiters.component, delimiters.repetition, delimiters.subcomponent] {
         assert!(!encoded.contains(delimiter), "{encoded:?}");

@@ -27,6 +27,7 @@ pub const ALL: &[(&str, Property)] = &[
     ("fhir_resource", resource::projection),
     ("hl7_charset", hl7::charset),
     ("hl7_escape", hl7::escape),
+    ("hl7_intake", document::hl7_intake),
     ("hl7_message", hl7::message),
     ("hl7_time", hl7::time),
     ("intake", document::intake),

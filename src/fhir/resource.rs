@@ -122,6 +122,9 @@ pub struct Component<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Observation<'a> {
+    /// Looked at before; here so that a second one is a duplicate key.
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -169,6 +172,8 @@ pub struct Observation<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Patient<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -185,6 +190,41 @@ pub struct Patient<'a> {
     pub extension: Vec<Extension<'a>>,
     #[serde(borrow, default)]
     pub link: Vec<PatientLink<'a>>,
+}
+
+/// What of a Patient says who it is. Read apart, so that a mistake here costs nothing else.
+#[derive(Deserialize, Debug, Default)]
+pub struct PatientIdentity<'a> {
+    #[serde(borrow, default)]
+    pub identifier: Vec<PatientIdentifier<'a>>,
+    #[serde(borrow, default)]
+    pub link: Vec<PatientLink<'a>>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct PatientIdentifier<'a> {
+    #[serde(borrow, rename = "use")]
+    pub usage: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub system: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub value: Option<Text<'a>>,
+}
+
+/// Who is who, as a named person ruled. R4 to R5.
+#[derive(Deserialize, Debug)]
+pub struct Linkage<'a> {
+    pub active: Option<bool>,
+    #[serde(borrow, default)]
+    pub item: Vec<LinkageItem<'a>>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct LinkageItem<'a> {
+    #[serde(borrow, rename = "type")]
+    pub item_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub resource: Option<Reference<'a>>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -210,6 +250,8 @@ pub struct Extension<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -240,6 +282,8 @@ pub struct Condition<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Procedure<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -266,6 +310,8 @@ pub struct Procedure<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct MedicationUse<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -360,6 +406,8 @@ pub struct Repeat<'a> {
 /// Medication, referred to by the above.
 #[derive(Deserialize, Debug)]
 pub struct Medication<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -372,6 +420,8 @@ pub struct Medication<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct AllergyIntolerance<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -399,6 +449,8 @@ pub struct AllergyIntolerance<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Consent<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -443,6 +495,8 @@ pub struct Provision<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct ResearchSubject<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -477,6 +531,8 @@ pub struct Progress<'a> {
 /// ResearchStudy: only what tells our study from others.
 #[derive(Deserialize, Debug)]
 pub struct ResearchStudy<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -487,6 +543,8 @@ pub struct ResearchStudy<'a> {
 
 #[derive(Deserialize, Debug)]
 pub struct QuestionnaireResponse<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]

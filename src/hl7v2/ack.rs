@@ -4,6 +4,7 @@
 //! MSA-2 is always the MSH-10 of the message that is answered. An ERR segment names the place and the
 //! rule, never a value. Pure: the control id and the time are arguments.
 
+use super::charset::Charset;
 use super::header::Header;
 use super::message::Location;
 use std::fmt::Write as _;
@@ -123,6 +124,10 @@ pub fn acknowledge(
         "" => other.to_owned(),
         given => given.to_owned(),
     };
+    // Only what is also done is said: a set that is not supported was not written either.
+    let name = header.raw(18);
+    let first = name.split(d.repetition).next().unwrap_or_default();
+    let charset = if Charset::named(first) == Some(header.charset) { name } else { "" };
     let fields: [&str; 17] = [
         &d.encoding_characters(),
         header.raw(5),
@@ -140,7 +145,7 @@ pub fn acknowledge(
         "",
         "",
         "",
-        header.raw(18),
+        charset,
     ];
     let mut text = format!("MSH{f}{}", fields.join(&f.to_string()));
     while text.ends_with(f) {
@@ -202,7 +207,6 @@ fn code(header: &Header, answer: Answer) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hl7v2::charset::Charset;
 
     fn answered(header: &str, answer: Answer, reports: &[Report]) -> Option<String> {
         let header = Header::read(header.as_bytes(), Charset::UTF_8);
@@ -282,10 +286,19 @@ mod tests {
         // header, acknowledgement without MSH-7 to MSH-10
         for (header, expected) in [
             // Other delimiters are the sender's own also in the answer.
-            ("MSH#$%*!#A#B#C#D#1##ADT$A08#X%1#P#2.3", "MSH#$%*!#C#D#A#B#T##ACK$A08$ACK#TB1#P#2.3\rMSA#AR#X%1\r"),
-            ("MSH|^~\\&#|A|B|C|D|1||ADT^A08|9|P|2.7", "MSH|^~\\&#|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.7\rMSA|AR|9\r"),
+            (
+                "MSH#$%*!#A#B#C#D#1##ADT$A08#X%1#P#2.3",
+                "MSH#$%*!#C#D#A#B#T##ACK$A08$ACK#TB1#P#2.3\rMSA#AR#X%1\r",
+            ),
+            (
+                "MSH|^~\\&#|A|B|C|D|1||ADT^A08|9|P|2.7",
+                "MSH|^~\\&#|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.7\rMSA|AR|9\r",
+            ),
             // MSH-2 cannot be used: the fields can still be told apart.
-            ("MSH|^^\\&|A|B|C|D|1||ADT^A08|9|P|2.3", "MSH|^~\\&|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.3\rMSA|AR|9\r"),
+            (
+                "MSH|^^\\&|A|B|C|D|1||ADT^A08|9|P|2.3",
+                "MSH|^~\\&|C|D|A|B|T||ACK^A08^ACK|TB1|P|2.3\rMSA|AR|9\r",
+            ),
             ("MSH||||A", "MSH|^~\\&|A||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("MSH|^~\\&|A", "MSH|^~\\&|||A||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("MSH", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
@@ -293,7 +306,10 @@ mod tests {
             ("PID|1", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             ("", "MSH|^~\\&|||||T||ACK|TB1|P|2.5.1\rMSA|AR|\r"),
             // A control character could end the frame.
-            ("MSH|^~\\&|A\u{1c}|B|C|D|1||ORU^R01|9\u{b}|P|2.3", "MSH|^~\\&|C|D|A|B|T||ACK^R01^ACK|TB1|P|2.3\rMSA|AR|9\r"),
+            (
+                "MSH|^~\\&|A\u{1c}|B|C|D|1||ORU^R01|9\u{b}|P|2.3",
+                "MSH|^~\\&|C|D|A|B|T||ACK^R01^ACK|TB1|P|2.3\rMSA|AR|9\r",
+            ),
         ] {
             let read = Header::read(header.as_bytes(), Charset::UTF_8);
             let found = acknowledge(&read, Answer::Rejected, &[], "TB1", "T").expect("an answer");

@@ -16,6 +16,13 @@ enum Kind {
     Of(&'static Encoding),
 }
 
+impl Default for Charset {
+    /// UTF-8.
+    fn default() -> Self {
+        Charset::UTF_8
+    }
+}
+
 /// Why bytes are no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CharsetError {
@@ -72,7 +79,7 @@ impl Charset {
         let named = |text: &str| field_18(text).map(str::to_owned).unwrap_or_default();
         let as_bytes = named(&Charset::BYTES.decode(header)?);
         let guess = Charset::named(&as_bytes);
-        let candidates = [Some(default), guess, Some(Charset::GB_18030), Charset::named("BIG-5")];
+        let candidates = [guess, Some(default), Some(Charset::GB_18030), Charset::named("BIG-5")];
         for candidate in candidates.into_iter().flatten() {
             let Ok(text) = candidate.decode(header) else { continue };
             let name = named(&text);

@@ -92,7 +92,11 @@ fn fields_are_counted_as_the_standard_does() {
         (6, 1, 1, Some("5")),
         (20, 1, 1, None),
     ] {
-        assert_eq!(value(field, component, sub), Ok(expected.map(str::to_owned)), "{field}.{component}.{sub}");
+        assert_eq!(
+            value(field, component, sub),
+            Ok(expected.map(str::to_owned)),
+            "{field}.{component}.{sub}"
+        );
     }
     assert!(obx.field(3).is_repeated() && !obx.field(1).is_repeated());
     assert!(obx.field(4).is_empty() && !obx.field(4).is_null());
@@ -204,9 +208,9 @@ fn ours_of(raw: &str) -> String {
         separators.decode(raw.trim()).to_string()
     } else {
         let named = [("F", "|"), ("S", "^"), ("T", "&"), ("R", "~"), ("X0D", "\r"), ("E", "\\")];
-        named.iter().fold(raw.trim().to_owned(), |text, (letter, sign)| {
-            text.replace(&format!("\\{letter}\\"), sign)
-        })
+        named
+            .iter()
+            .fold(raw.trim().to_owned(), |text, (letter, sign)| text.replace(&format!("\\{letter}\\"), sign))
     };
     text
 }

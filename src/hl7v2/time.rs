@@ -132,9 +132,7 @@ impl Parts {
 
 fn number(text: &str, at: usize, count: usize) -> Option<u16> {
     let digits = text.as_bytes().get(at..at + count)?;
-    digits
-        .iter()
-        .try_fold(0u16, |n, b| b.is_ascii_digit().then(|| n * 10 + u16::from(b - b'0')))
+    digits.iter().try_fold(0u16, |n, b| b.is_ascii_digit().then(|| n * 10 + u16::from(b - b'0')))
 }
 
 #[cfg(test)]
@@ -182,7 +180,11 @@ mod tests {
             ("二〇二六", Err(Malformed), Err(Malformed)),
             ("202\u{e9}1122", Err(Malformed), Err(Malformed)),
         ] {
-            assert_eq!(date_time(text, zone).as_deref(), with.as_deref().map_err(|e| e), "{text} with a zone");
+            assert_eq!(
+                date_time(text, zone).as_deref(),
+                with.as_deref().map_err(|e| e),
+                "{text} with a zone"
+            );
             assert_eq!(date_time(text, None).as_deref(), without.as_deref().map_err(|e| e), "{text} without");
             if let Ok(fhir) = with {
                 assert!(When::parse(fhir).is_ok(), "{fhir} is a FHIR date");

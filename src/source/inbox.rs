@@ -60,7 +60,8 @@ pub async fn receive(store: &dyn Store, incoming: Incoming) -> Result<Receipt, S
     let (tell, told) = tokio::sync::oneshot::channel();
     // A sender that has gone away is told nothing; what it sent is stored all the same.
     store.accept_then(incoming, Box::new(move |receipt| drop(tell.send(receipt))));
-    told.await.unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
+    told.await
+        .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
 }
 
 /// Pages and cursors of a pull.

@@ -90,7 +90,10 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            StoreError::Locked { .. } | StoreError::Full { .. } | StoreError::Busy | StoreError::Storage { .. }
+            StoreError::Locked { .. }
+                | StoreError::Full { .. }
+                | StoreError::Busy
+                | StoreError::Storage { .. }
         )
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use trialbridge::collection::Collection;
-use trialbridge::pipeline::taken_apart;
+use trialbridge::pipeline::intake;
 use trialbridge::protocol::Trial;
 use trialbridge::store::{InboxItem, InboxState};
 
@@ -162,6 +162,7 @@ targets! {
     fhir_resource
     hl7_charset
     hl7_escape
+    hl7_intake
     hl7_message
     hl7_time
     intake
@@ -217,7 +218,7 @@ fn a_result_without_a_patient_is_not_given_to_the_next_one() {
         (r#","subject":{"display":"somebody"}"#, None),
     ] {
         let bytes = beside(r#","id":"p""#, subject);
-        let taken = taken_apart(&row(&bytes), "");
+        let taken = intake::take(&row(&bytes), &trial, "salt", "");
         let result = taken.records.iter().find(|r| r.key.resource_type == "Observation").expect("a record");
         assert_eq!(result.subject.as_deref(), owner, "{subject}");
         let reasons: Vec<&str> = taken.quarantine.iter().map(|q| q.reason.as_str()).collect();

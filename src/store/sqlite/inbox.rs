@@ -89,7 +89,8 @@ fn set_aside(c: &Connection, seq: i64, at: &str) -> Result<()> {
         at: at.to_owned(),
     };
     quarantine::put(c, &[entry])?;
-    run(c, "setting a message aside", "UPDATE inbox SET state = 'quarantined' WHERE seq = ?1", [seq]).map(drop)
+    run(c, "setting a message aside", "UPDATE inbox SET state = 'quarantined' WHERE seq = ?1", [seq])
+        .map(drop)
 }
 
 fn read(r: &Row<'_>) -> rusqlite::Result<InboxItem> {

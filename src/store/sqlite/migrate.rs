@@ -14,11 +14,10 @@ pub(super) struct Migration {
     pub sql: &'static str,
 }
 
-pub(super) const MIGRATIONS: &[Migration] =
-    &[
-        Migration { name: "0001_first", sql: include_str!("../migrations/0001_first.sql") },
-        Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
-    ];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_first", sql: include_str!("../migrations/0001_first.sql") },
+    Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
+];
 
 /// Applies the steps that are missing.
 pub(super) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {

@@ -156,7 +156,8 @@ impl Writer {
             return done(Err(StoreError::storage("writing", "the store is closed")));
         };
         let call = Call { operation: Some(operation), result: None, reply: done };
-        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = queue.try_send(Box::new(call)) {
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = queue.try_send(Box::new(call))
+        {
             job.answer(Err(StoreError::Busy));
         }
     }

@@ -55,6 +55,7 @@ pub(crate) fn audit(action: &str) -> NewAudit {
 /// `version`: "" for none. `content` is the body.
 fn record(inbox_seq: i64, id: &str, version: &str, subject: &str, content: &str) -> NewRecord {
     NewRecord {
+        identity: Identity::default(),
         key: RecordKey { source: "s".into(), resource_type: "Observation".into(), id: id.into() },
         version_id: (!version.is_empty()).then(|| version.into()),
         last_updated: None,
@@ -263,10 +264,10 @@ pub(crate) fn a_settlement_is_all_or_nothing(store: &dyn Store) {
         }],
         at: NOW.into(),
     };
-    assert_eq!(store.settle(settlement(99)).expect_err("no such inbox row").code(), "not-found");
+    assert_eq!(store.settle(vec![settlement(99)]).expect_err("no such inbox row").code(), "not-found");
     assert!(store.records_of("Patient/1").expect("records").is_empty());
     assert_eq!(store.count_by_state().expect("counts").pending, 1);
-    assert_eq!(store.settle(settlement(seq)), Ok(vec![Fate::New]));
+    assert_eq!(store.settle(vec![settlement(seq)]), Ok(vec![vec![Fate::New]]));
     assert_eq!(store.count_by_state().expect("counts").processed, 1);
     assert_eq!(store.quarantine_list(None, 10).expect("list").len(), 1);
 }
@@ -421,7 +422,7 @@ pub(crate) fn a_replay_ends_where_it_was(store: &dyn Store) {
                 }],
                 at: NOW.into(),
             };
-            store.settle(settlement).expect("settled");
+            store.settle(vec![settlement]).expect("settled");
         }
         settle_dirty(store);
         let quarantine = store.quarantine_list(None, 10).expect("list");
