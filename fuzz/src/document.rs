@@ -136,7 +136,8 @@ pub fn hl7_intake(data: &[u8]) {
     let taken = taken(&row(HL7_V2, data));
     for record in &taken.records {
         let text = std::str::from_utf8(&record.body).unwrap_or_default();
-        let read = fhir::record(text).unwrap_or_else(|e| panic!("converted to what is not read: {e}: {text}"));
+        let read =
+            fhir::record(text).unwrap_or_else(|e| panic!("converted to what is not read: {e}: {text}"));
         assert_eq!(*read.head.resource_type, *record.key.resource_type);
         assert_eq!(mapping::apply(&read, trial()), mapping::apply(&read, trial()));
     }

@@ -142,7 +142,8 @@ pub fn escape(data: &[u8]) {
         return;
     }
     let encoded = delimiters.encode(text);
-    for delimiter in [delimiters.field, delimiters.component, delimiters.repetition, delimiters.subcomponent] {
+    for delimiter in [delimiters.field, delimiters.component, delimiters.repetition, delimiters.subcomponent]
+    {
         assert!(!encoded.contains(delimiter), "{encoded:?}");
     }
     assert!(!encoded.contains(['\r', '\n']));
@@ -254,7 +255,8 @@ fn answered(raw: &[u8], default: Charset, message: Option<&Message>) {
         let reply = Message::parse(bytes, message.charset())
             .unwrap_or_else(|e| panic!("the answer is no message: {e}: {}", bytes.escape_ascii()));
         let msa = reply.segments().find(|s| s.name() == "MSA").expect("an answer has an MSA");
-        let plain: String = message.header().field(10).raw().chars().filter(|c| !c.is_control()).take(1024).collect();
+        let plain: String =
+            message.header().field(10).raw().chars().filter(|c| !c.is_control()).take(1024).collect();
         assert_eq!(msa.field(2).raw().trim(), plain.trim(), "MSA-2 is the MSH-10 that was sent");
     }
 }

@@ -54,5 +54,5 @@ pub fn trial() -> &'static Trial {
 
 /// A path as gaps and quarantine show it: names and places, never what stood there.
 pub fn is_path(text: &str) -> bool {
-    text.len() <= 400 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".[]_?".contains(&b))
+    text.len() <= 400 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".[]_?-".contains(&b))
 }

@@ -54,7 +54,8 @@ pub fn link(data: &[u8]) {
         match base.resolve(link) {
             Ok(url) => {
                 let text = url.as_str();
-                let rest = text.strip_prefix(*configured).unwrap_or_else(|| panic!("{link:?} leads to {text}"));
+                let rest =
+                    text.strip_prefix(*configured).unwrap_or_else(|| panic!("{link:?} leads to {text}"));
                 assert!(rest.is_empty() || rest.starts_with(['/', '?']), "{link:?} leads to {text}");
                 let path = rest.split('?').next().unwrap_or_default().to_ascii_lowercase();
                 let climbs = path.split('/').any(|s| matches!(s, ".." | "%2e%2e" | ".%2e" | "%2e."));

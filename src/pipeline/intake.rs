@@ -409,7 +409,9 @@ impl Intake<'_> {
                         let by = identity.alias.as_ref()?;
                         Some(format!("Patient/{}", alias_id(self.salt, &by.system, &by.value)))
                     })
-                    .or_else(|| (may_stand_in && !super::is_shared(other)).then(|| around.only_patient.clone())?)
+                    .or_else(|| {
+                        (may_stand_in && !super::is_shared(other)).then(|| around.only_patient.clone())?
+                    })
             }
         };
         if resource_type == "Patient" {
