@@ -18,6 +18,8 @@ pub struct Config {
     pub writeback: Writeback,
     pub serve: Serve,
     pub mllp: Mllp,
+    pub push: Push,
+    pub subscription: Subscription,
     pub allocation: Allocation,
     /// Where the values came from, for people.
     #[serde(skip)]
@@ -106,6 +108,26 @@ pub struct Mllp {
 
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+pub struct Push {
+    /// Where hospital systems reach this program, such as `https://trial.hospital.example`: the
+    /// endpoint of a Subscription is this with `/hook/{id}` behind it.
+    pub public_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subscription {
+    /// Asked of the server; after three periods without a word it counts as silent.
+    pub heartbeat_seconds: u32,
+    /// How long a missing event is waited for before it is asked for.
+    pub grace_seconds: u32,
+    /// A Subscription without heartbeats that is silent for longer is not trusted: what changed is
+    /// pulled. 0: never.
+    pub silent_after_minutes: u32,
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Allocation {
     /// The key that opens the sealed list: 64 hexadecimal digits, outside the data directory.
     pub key_file: Option<PathBuf>,
@@ -123,6 +145,8 @@ impl Default for Config {
             writeback: Writeback::default(),
             serve: Serve::default(),
             mllp: Mllp::default(),
+            push: Push::default(),
+            subscription: Subscription::default(),
             allocation: Allocation::default(),
             origin: "defaults".into(),
         }
@@ -180,6 +204,12 @@ impl Default for Pull {
 impl Default for Writeback {
     fn default() -> Self {
         Writeback { enabled: true, arm: "disclose".into(), screening: false, scores: true }
+    }
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Subscription { heartbeat_seconds: 60, grace_seconds: 30, silent_after_minutes: 60 }
     }
 }
 
@@ -323,6 +353,9 @@ impl Config {
         }
         if self.pull.page_size == 0 || self.pull.max_concurrent == 0 {
             return wrong("pull.page_size and pull.max_concurrent are at least 1".into());
+        }
+        if self.subscription.heartbeat_seconds == 0 {
+            return wrong("subscription.heartbeat_seconds is at least 1".into());
         }
         Ok(())
     }

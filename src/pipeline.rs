@@ -381,6 +381,9 @@ impl<'a> Intake<'a> {
                         self.quarantine(reason(&error), &path, Some(text));
                     }
                 }
+                // What a notification or an operation says of itself.
+                Ok(Content::Resource(text))
+                    if matches!(type_of(text).as_deref(), Some("Parameters" | "SubscriptionStatus")) => {}
                 Ok(Content::Resource(text)) => {
                     self.resource(text, piece.full_url.as_deref(), &around, &path);
                 }

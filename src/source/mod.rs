@@ -4,3 +4,4 @@ pub mod fhir_pull;
 pub mod files;
 pub mod inbox;
 pub mod needs;
+pub mod subscription;
