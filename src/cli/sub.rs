@@ -490,6 +490,12 @@ fn known(store: &dyn Store, id: &str) -> Result<Subscription, Failure> {
     })
 }
 
+/// Is it ours? A server may leave a search parameter out.
+fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
+    let Ok(resource) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
+    [&resource["channel"]["endpoint"], &resource["endpoint"]].into_iter().any(|e| e == endpoint)
+}
+
 fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
     let client = shell.client()?;
     let store = shell
@@ -506,7 +512,8 @@ fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
             // Its answer never came: it is found by its endpoint, which nobody else has.
             None => {
                 let found = client.search("Subscription", &[("url", s.endpoint.as_str())]).await;
-                found.map_err(|e| server_failure(&e))?.into_iter().next().map(|f| f.id)
+                let found = found.map_err(|e| server_failure(&e))?;
+                found.into_iter().find(|f| has_endpoint(&f.body, &s.endpoint)).map(|f| f.id)
             }
         };
         if let Some(remote) = remote {

@@ -11,5 +11,6 @@ mod operations;
 mod pull;
 mod randomize;
 mod serve;
+mod subscriptions;
 mod support;
 mod writeback;

@@ -269,9 +269,17 @@ impl<P: Pull> Watcher<P> {
         let mut renumbered = s.renumbered_at.is_some();
         if suspect || renumbered || at_once || (first && s.highest > 0) {
             let told = self.ask(s).await?;
-            if let Told::Status(n) = &told
-                && let Some(since) = n.since_start
-            {
+            let since = match &told {
+                Told::Status(n) => n.since_start,
+                _ => None,
+            };
+            if suspect && since.is_none() {
+                // Nobody can say whether it was a late delivery: a pull makes sure.
+                let change = SubscriptionChange::PullWanted { at: stamp(now) };
+                self.store.change_subscription(&s.id, change, None)?;
+                reasons.insert("subscription-behind");
+            }
+            if let Some(since) = since {
                 counts.insert(s.id.clone(), since);
                 if since < s.highest && !renumbered {
                     renumbered = true;
