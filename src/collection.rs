@@ -497,6 +497,43 @@ pub(crate) struct Loose<'a> {
 }
 
 impl Surroundings {
+    /// The reference that a `fullUrl` stands for.
+    pub(crate) fn named(&self, full_url: &str) -> Option<&str> {
+        self.urls.get(full_url).map(String::as_str)
+    }
+
+    /// Another reference for a `fullUrl`.
+    pub(crate) fn rename(&mut self, full_url: &str, reference: String) {
+        let before = self.urls.insert(full_url.to_owned(), reference.clone());
+        if before.is_some() && before == self.only_patient {
+            self.only_patient = Some(reference);
+        }
+    }
+
+    /// A resource's text with the Bundle's own URNs made literal: outside of the Bundle they mean
+    /// nothing.
+    pub(crate) fn literal<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut rest = text;
+        let mut out = String::new();
+        while let Some(at) = rest.find("\"urn:") {
+            let from = &rest[at + 1..];
+            let Some(end) = from.find('"') else { break };
+            match self.urls.get(&from[..end]) {
+                Some(reference) => {
+                    out.push_str(&rest[..=at]);
+                    out.push_str(reference);
+                }
+                None => out.push_str(&rest[..at + 1 + end]),
+            }
+            rest = &from[end..];
+        }
+        if out.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+
     /// The subject that a reference means: `Patient/id`.
     pub(crate) fn resolve(&self, reference: &str) -> Option<String> {
         if let Some(found) = self.urls.get(reference) {

@@ -270,6 +270,10 @@ pub enum Reason {
     VersionConflict,
     Unresolved,
     Merged,
+    NotSupported,
+    NotAMessage,
+    TransactionRefused,
+    ProcessingFailed,
 }
 
 impl Reason {
@@ -302,6 +306,10 @@ impl Reason {
             Reason::VersionConflict => "version-conflict",
             Reason::Unresolved => "unresolved-reference",
             Reason::Merged => "merged",
+            Reason::NotSupported => "not-supported",
+            Reason::NotAMessage => "not-a-message",
+            Reason::TransactionRefused => "transaction-refused",
+            Reason::ProcessingFailed => "processing-failed",
         }
     }
 
@@ -343,6 +351,12 @@ impl Reason {
             Reason::VersionConflict => "two contents under one version; ask the source for a new version",
             Reason::Unresolved => "the resource referred to was not received",
             Reason::Merged => "the record was merged into another; review by hand",
+            Reason::NotSupported => "the sender asks for an interaction that is not offered here",
+            Reason::NotAMessage => "the sender has to send whole messages",
+            Reason::TransactionRefused => {
+                "one entry of the transaction could not be read, so none was taken; the sender has to correct it"
+            }
+            Reason::ProcessingFailed => "a fault of this program; report it, and replay after an update",
         }
     }
 }

@@ -11,11 +11,13 @@ pub mod fact;
 
 // formats
 pub mod fhir;
+pub mod hl7v2;
 
 // core: pure, no I/O, no clock, no random source
 pub mod audit;
 pub mod collection;
 pub mod eligibility;
+pub mod identity;
 pub mod mapping;
 pub mod normalize;
 pub mod protocol;

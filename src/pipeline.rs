@@ -3,35 +3,47 @@
 //! Everything here can be done again from the inbox and ends the same. Nothing here talks to a
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
-use crate::collection::{Loose, SharedFacts, Surroundings, path_of, reason, surroundings, type_of};
+mod deviation;
+pub mod intake;
+pub mod poison;
+#[cfg(test)]
+mod tests;
+
+use crate::collection::{SharedFacts, path_of, reason};
 use crate::eligibility::{Screening, screen};
 use crate::fact::{Fact, Gap, Reason};
-use crate::fhir::bundle::{self, Content};
-use crate::fhir::json::{self, JsonError};
-use crate::fhir::reference::{is_id, type_and_id};
+use crate::fhir::json;
+use crate::fhir::reference::type_and_id;
 use crate::fhir::release::is_resource_type;
-use crate::fhir::resource::Head;
-use crate::fhir::text::Text;
+use crate::identity::{self, Stands};
 use crate::mapping;
 use crate::normalize::{Body, fhir};
 use crate::protocol::Trial;
 use crate::protocol::document::hex;
 use crate::store::{
-    FactRow, Fate, GapRow, InboxItem, InboxState, NewAudit, NewDecision, NewQuarantine, NewRecord, Record,
-    RecordKey, RecordState, Settlement, Store, StoreError,
+    FactRow, Fate, GapRow, InboxItem, InboxState, NewAudit, NewDecision, NewQuarantine, Record, RecordKey,
+    RecordState, Settlement, Store, StoreError,
 };
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use intake::Taken;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Inbox rows and subjects that are taken at a time.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
+/// A document that makes the program fail is taken up so often, and then set aside.
+const ATTEMPTS: i64 = 3;
 
 pub struct Pipeline {
     pub store: Arc<dyn Store>,
     pub trial: Arc<Trial>,
+    /// Held while it runs, by whoever shares it: two at a time would do everything twice.
+    turn: Arc<Mutex<()>>,
+    take: Take,
 }
+
+type Take = fn(&InboxItem, &Trial, &str, &str) -> Taken;
 
 /// What a run of the pipeline changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,11 +53,16 @@ pub struct Progressed {
     pub changed: usize,
     pub same: usize,
     pub quarantined: usize,
+    /// Deviations opened.
+    pub deviations: usize,
     /// Subjects judged.
     pub judged: usize,
     /// Subjects whose decision is another one now: subject, before, after.
     pub decisions: Vec<(String, Option<String>, String)>,
 }
+
+/// What stands in place of a decision where the records count for another subject.
+const ATTACHED: &str = "attached";
 
 /// UTC, RFC 3339 with `Z`.
 pub fn stamp(at: DateTime<Utc>) -> String {
@@ -53,94 +70,87 @@ pub fn stamp(at: DateTime<Utc>) -> String {
 }
 
 impl Pipeline {
+    pub fn new(store: Arc<dyn Store>, trial: Arc<Trial>) -> Pipeline {
+        Pipeline { store, trial, turn: Arc::default(), take: intake::take }
+    }
+
+    /// Takes turns with the other pipelines that were given the same lock.
+    pub fn taking_turns(self, turn: Arc<Mutex<()>>) -> Pipeline {
+        Pipeline { turn, ..self }
+    }
+
     /// Digests the inbox and judges whoever is concerned.
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Progressed::default();
         self.digest(now, &mut done)?;
         self.judge(now, as_of, &mut done)?;
         Ok(done)
     }
 
+    /// The salt of this installation, which subjects known by an identifier are named with.
+    pub fn salt(store: &dyn Store) -> Result<String, StoreError> {
+        store.meta("identity.salt")?.ok_or_else(|| StoreError::not_found("salt of this installation"))
+    }
+
     /// Inbox to records.
-    pub fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<(), StoreError> {
+    fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<(), StoreError> {
+        let (at, salt) = (stamp(now), Self::salt(&*self.store)?);
         loop {
             let items = self.store.pending(BATCH)?;
             if items.is_empty() {
                 return Ok(());
             }
-            for item in items {
-                self.digest_one(&item, now, done)?;
+            let mut settlements = Vec::with_capacity(items.len());
+            for item in &items {
+                match poison::guarded(|| (self.take)(item, &self.trial, &salt, &at)) {
+                    Ok(taken) => settlements.push(settlement(item.seq, taken, &at)),
+                    Err(place) => {
+                        tracing::error!(event = "pipeline.panic", inbox = item.seq, place);
+                        if item.attempts + 1 < ATTEMPTS {
+                            self.store.mark(item.seq, InboxState::Pending)?;
+                        } else {
+                            settlements.push(given_up(item.seq, place, &at));
+                        }
+                    }
+                }
+            }
+            done.documents += settlements.len();
+            done.quarantined += settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
+            let is_shared: Vec<Vec<bool>> = settlements
+                .iter()
+                .map(|s| s.records.iter().map(|r| is_shared(&r.key.resource_type)).collect())
+                .collect();
+            let fates = self.store.settle(settlements)?;
+            let mut shared_changed = false;
+            for (fate, shared) in fates.iter().flatten().zip(is_shared.iter().flatten()) {
+                match fate {
+                    Fate::New => done.new += 1,
+                    Fate::Newer | Fate::Conflict => done.changed += 1,
+                    Fate::Same | Fate::Older => done.same += 1,
+                }
+                shared_changed |= *shared && !matches!(fate, Fate::Same | Fate::Older);
+            }
+            if shared_changed {
+                // A Medication or study tells nobody who refers to it: all are looked at again.
+                let subjects = self.store.subjects()?;
+                self.store.mark_dirty(subjects, &at)?;
             }
         }
-    }
-
-    fn digest_one(
-        &self,
-        item: &InboxItem,
-        now: DateTime<Utc>,
-        done: &mut Progressed,
-    ) -> Result<(), StoreError> {
-        let at = stamp(now);
-        let mut intake = Intake::new(item, &at);
-        let state = match intake.take() {
-            Ok(()) => InboxState::Processed,
-            Err(error) => {
-                // The bytes stand in the inbox row itself.
-                intake.quarantine(reason(&error), &path_of(&error), None);
-                InboxState::Quarantined
-            }
-        };
-        done.documents += 1;
-        done.quarantined += intake.quarantine.len();
-        let shared = intake.records.iter().map(|r| is_shared(&r.key.resource_type)).collect::<Vec<_>>();
-        let fates = self.store.settle(Settlement {
-            seq: item.seq,
-            state,
-            records: intake.records,
-            quarantine: intake.quarantine,
-            at: at.clone(),
-        })?;
-        let mut shared_changed = false;
-        for (fate, shared) in fates.iter().zip(shared) {
-            match fate {
-                Fate::New => done.new += 1,
-                Fate::Newer | Fate::Conflict => done.changed += 1,
-                Fate::Same | Fate::Older => done.same += 1,
-            }
-            shared_changed |= shared && !matches!(fate, Fate::Same | Fate::Older);
-        }
-        if shared_changed {
-            // A Medication or study tells nobody who refers to it: all are looked at again.
-            let subjects = self.store.subjects()?;
-            self.store.mark_dirty(subjects, &at)?;
-        }
-        Ok(())
     }
 
     /// What of a document cannot be used, as path and reason. Stores nothing.
-    pub fn unusable(&self, item: &InboxItem) -> Vec<(String, String)> {
-        let mut intake = Intake::new(item, "");
-        if let Err(error) = intake.take() {
-            intake.quarantine(reason(&error), &path_of(&error), None);
-        }
-        intake.quarantine.into_iter().map(|q| (q.path, q.reason)).collect()
+    pub fn unusable(&self, item: &InboxItem) -> Result<Vec<(String, String)>, StoreError> {
+        let salt = Self::salt(&*self.store)?;
+        Ok(match poison::guarded(|| (self.take)(item, &self.trial, &salt, "")) {
+            Ok(taken) => taken.quarantine.into_iter().map(|q| (q.path, q.reason)).collect(),
+            Err(place) => vec![(place, Reason::ProcessingFailed.code().to_owned())],
+        })
     }
 
     /// Judges every subject that changed, and every subject last judged on another day: windows move.
-    pub fn judge(
-        &self,
-        now: DateTime<Utc>,
-        as_of: NaiveDate,
-        done: &mut Progressed,
-    ) -> Result<(), StoreError> {
-        let day = as_of.to_string();
-        let stale: Vec<String> = self
-            .store
-            .latest_decisions()?
-            .into_iter()
-            .filter(|d| d.as_of != day || d.definition != self.trial.hash)
-            .map(|d| d.subject)
-            .collect();
+    fn judge(&self, now: DateTime<Utc>, as_of: NaiveDate, done: &mut Progressed) -> Result<(), StoreError> {
+        let stale = self.store.stale(&as_of.to_string(), &self.trial.hash)?;
         if !stale.is_empty() {
             self.store.mark_dirty(stale, &stamp(now))?;
         }
@@ -150,10 +160,17 @@ impl Pipeline {
                 return Ok(());
             }
             for subject in dirty {
+                // A link may name somebody of whom nothing was received.
+                if !self.store.is_named(&subject.subject)? {
+                    self.store.clear_dirty(&subject.subject, subject.change)?;
+                    continue;
+                }
                 let before = self.store.latest_decision(&subject.subject)?.map(|d| d.decision);
-                let decision = self.decision(&subject.subject, now, as_of, Some(subject.change))?;
+                let (decision, screening) = self.decision(&subject.subject, now, as_of, subject.change)?;
                 let after = decision.decision.clone();
-                self.store.put_decision(decision)?;
+                if self.store.put_decision(decision)? && screening.attached_to.is_none() {
+                    done.deviations += self.watch(&subject.subject, now)?;
+                }
                 done.judged += 1;
                 if before.as_deref() != Some(after.as_str()) {
                     done.decisions.push((subject.subject, before, after));
@@ -167,12 +184,15 @@ impl Pipeline {
         subject: &str,
         now: DateTime<Utc>,
         as_of: NaiveDate,
-        change: Option<i64>,
-    ) -> Result<NewDecision, StoreError> {
+        change: i64,
+    ) -> Result<(NewDecision, Screening), StoreError> {
         let (screening, input) = self.screen(subject, as_of)?;
         let json = serde_json::to_string(&screening)
             .map_err(|e| StoreError::storage("writing a decision", std::io::Error::other(e)))?;
-        let decision = screening.decision.word().to_owned();
+        let decision = match screening.attached_to {
+            Some(_) => ATTACHED,
+            None => screening.decision.word(),
+        };
         let audit = NewAudit {
             at: stamp(now),
             actor: "trialbridge".into(),
@@ -180,17 +200,17 @@ impl Pipeline {
             action: "decide".into(),
             subject: Some(subject.to_owned()),
             detail: detail(&[
-                ("decision", &decision),
+                ("decision", decision),
                 ("deciding", &screening.deciding.join(" ")),
                 ("definition", &screening.definition),
                 ("input", &input),
             ]),
         };
-        Ok(NewDecision {
+        let new = NewDecision {
             subject: subject.to_owned(),
             as_of: as_of.to_string(),
             decided_at: stamp(now),
-            decision,
+            decision: decision.to_owned(),
             deciding: screening.deciding.clone(),
             definition: screening.definition.clone(),
             input,
@@ -205,21 +225,37 @@ impl Pipeline {
                     path: g.path.to_string(),
                 })
                 .collect(),
-            change,
+            change: Some(change),
             audit: vec![audit],
             outbox: Vec::new(),
-        })
+        };
+        Ok((new, screening))
     }
 
-    /// Screens a subject on what the store holds, and names the input by a hash.
+    /// Screens a subject on what the store holds of the person, and names the input by a hash.
     pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String), StoreError> {
-        let records = self.store.records_of(subject)?;
         let mut input = Sha256::new();
+        let (members, open) = match identity::stands(&self.store.group(subject)?, subject) {
+            Stands::Itself { members, open } => (members, open),
+            Stands::AttachedTo(to) => {
+                note(&mut input, &["attached-to", &to]);
+                let nobody = SharedFacts(HashMap::new());
+                let mut screening = screen(&self.trial, subject, as_of, &[], &nobody, []);
+                screening.block(ATTACHED);
+                screening.attached_to = Some(to);
+                return Ok((screening, hash(input)));
+            }
+        };
+        let mut records = Vec::new();
+        for member in &members {
+            records.extend(self.store.records_of(member)?);
+        }
         let (mut facts, mut gaps, mut wanted) = (Vec::new(), Vec::new(), BTreeSet::new());
         for record in &records {
-            note(&mut input, record);
+            note(&mut input, &[&record.key.resource_type, &record.key.id, &record.sha256]);
             self.facts_of(record, &mut facts, &mut gaps);
         }
+        let (facts, disagree) = as_one_person(facts, subject, members.len());
         for fact in &facts {
             let reference = match fact {
                 Fact::Finding(f) => f.medication.as_deref(),
@@ -239,7 +275,7 @@ impl Pipeline {
             .collect();
         let mut shared = HashMap::new();
         for record in self.store.records_by_ids(&keys)? {
-            note(&mut input, &record);
+            note(&mut input, &[&record.key.resource_type, &record.key.id, &record.sha256]);
             let (mut found, mut ignored) = (Vec::new(), Vec::new());
             self.facts_of(&record, &mut found, &mut ignored);
             for fact in found {
@@ -249,8 +285,20 @@ impl Pipeline {
             }
         }
         let shared = SharedFacts(shared);
-        let screening = screen(&self.trial, subject, as_of, &facts, &shared, gaps);
-        Ok((screening, format!("sha256:{}", hex(&input.finalize()))))
+        let mut screening = screen(&self.trial, subject, as_of, &facts, &shared, gaps);
+        for question in &open {
+            note(&mut input, &[question.why.code(), &question.with]);
+            screening.block(question.why.code());
+        }
+        if disagree {
+            screening.block("person-disagrees");
+        }
+        for member in members.iter().filter(|m| *m != subject) {
+            if self.store.allocation_of(&self.trial.study.id, member)?.is_some() {
+                screening.block("allocated-elsewhere");
+            }
+        }
+        Ok((screening, hash(input)))
     }
 
     fn facts_of(&self, record: &Record, facts: &mut Vec<Fact>, gaps: &mut Vec<Gap>) {
@@ -292,11 +340,55 @@ pub fn detail(pairs: &[(&str, &str)]) -> String {
     serde_json::to_string(&map).expect("a map of texts is JSON")
 }
 
-fn note(input: &mut Sha256, record: &Record) {
-    for part in [&record.key.resource_type, &record.key.id, &record.sha256] {
+fn note(input: &mut Sha256, parts: &[&str]) {
+    for part in parts {
         input.update((part.len() as u64).to_be_bytes());
         input.update(part.as_bytes());
     }
+}
+
+fn hash(input: Sha256) -> String {
+    format!("sha256:{}", hex(&input.finalize()))
+}
+
+fn settlement(seq: i64, taken: Taken, at: &str) -> Settlement {
+    let state = taken.state();
+    Settlement { seq, state, records: taken.records, quarantine: taken.quarantine, at: at.to_owned() }
+}
+
+/// A document that makes the program fail must not hold up what comes after it.
+fn given_up(seq: i64, place: String, at: &str) -> Settlement {
+    let entry = NewQuarantine {
+        inbox_seq: seq,
+        reason: Reason::ProcessingFailed.code().to_owned(),
+        path: place,
+        bytes: None,
+        at: at.to_owned(),
+    };
+    Settlement {
+        seq,
+        state: InboxState::Quarantined,
+        records: Vec::new(),
+        quarantine: vec![entry],
+        at: at.to_owned(),
+    }
+}
+
+/// The Patients of one person as one, where there are several.
+fn as_one_person(facts: Vec<Fact>, subject: &str, members: usize) -> (Vec<Fact>, bool) {
+    if members < 2 {
+        return (facts, false);
+    }
+    let (mut persons, mut others) = (Vec::new(), Vec::new());
+    for fact in facts {
+        match fact {
+            Fact::Person(person) => persons.push(person),
+            other => others.push(other),
+        }
+    }
+    let (person, disagree) = identity::one_person(persons, subject);
+    others.extend(person.map(Fact::Person));
+    (others, disagree)
 }
 
 fn is_shared(resource_type: &str) -> bool {
@@ -339,148 +431,4 @@ fn fact_rows(screening: &Screening) -> Vec<FactRow> {
             received_unit: v.received.as_ref().and_then(|r| r.unit.as_deref().map(str::to_owned)),
         })
         .collect()
-}
-
-/// One inbox row, taken apart.
-struct Intake<'a> {
-    item: &'a InboxItem,
-    at: &'a str,
-    records: Vec<NewRecord>,
-    quarantine: Vec<NewQuarantine>,
-}
-
-impl<'a> Intake<'a> {
-    fn new(item: &'a InboxItem, at: &'a str) -> Self {
-        Intake { item, at, records: Vec::new(), quarantine: Vec::new() }
-    }
-
-    /// An error means that nothing of the row could be read.
-    fn take(&mut self) -> Result<(), JsonError> {
-        let text = json::text(&self.item.bytes)?;
-        if json::too_deep(text) {
-            return Err(JsonError::TooDeep);
-        }
-        match json::read_shallow::<Head<'_>>(text)?.resource_type.as_deref() {
-            Some("Bundle") => self.bundle(text, "")?,
-            Some(_) => self.resource(text, None, &Surroundings::default(), ""),
-            None => return Err(JsonError::Structure { path: "resourceType".into() }),
-        }
-        Ok(())
-    }
-
-    /// Takes in each entry; one that cannot be used leaves the others alone. The answer to a batch of
-    /// searches holds Bundles.
-    fn bundle(&mut self, text: &str, above: &str) -> Result<(), JsonError> {
-        let pieces = bundle::split(text)?;
-        let around = surroundings(&pieces);
-        for piece in pieces {
-            let path = if above.is_empty() { piece.path } else { format!("{above}.resource.{}", piece.path) };
-            match piece.content {
-                Ok(Content::Resource(text)) if type_of(text).as_deref() == Some("Bundle") => {
-                    if let Err(error) = self.bundle(text, &path) {
-                        self.quarantine(reason(&error), &path, Some(text));
-                    }
-                }
-                // What a notification or an operation says of itself.
-                Ok(Content::Resource(text))
-                    if matches!(type_of(text).as_deref(), Some("Parameters" | "SubscriptionStatus")) => {}
-                Ok(Content::Resource(text)) => {
-                    self.resource(text, piece.full_url.as_deref(), &around, &path);
-                }
-                Ok(Content::Deletion(url)) => self.deletion(&url, &path),
-                Ok(Content::Nothing) => {}
-                Err(error) => self.quarantine(reason(&error), &path, None),
-            }
-        }
-        Ok(())
-    }
-
-    fn resource(&mut self, text: &str, full_url: Option<&str>, around: &Surroundings, path: &str) {
-        // The head and the subject are enough to store it; what is broken elsewhere is a gap later.
-        let (resource_type, id, version_id, last_updated, subject) = match fhir::record_shallow(text) {
-            Ok(record) => {
-                let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
-                if matches!(record.body, Body::Other) && !is_resource_type(&record.head.resource_type) {
-                    self.quarantine(Reason::UnknownType, path, Some(text));
-                }
-                let needs_one =
-                    !matches!(record.body, Body::Medication { .. } | Body::Study { .. } | Body::Other);
-                if subject.is_none() && needs_one && around.only_patient.is_none() {
-                    self.quarantine(Reason::SubjectMissing, path, Some(text));
-                }
-                let h = record.head;
-                (h.resource_type, h.id, h.version, h.last_updated, subject)
-            }
-            Err(error) => {
-                self.quarantine(reason(&error), path, Some(text));
-                let Ok(loose) = json::read::<Loose<'_>>(text) else { return };
-                let subject = loose.subject.or(loose.patient).and_then(|r| r.reference);
-                let subject = subject.as_deref().and_then(|s| around.resolve(s));
-                let (Some(t), Some(id)) = (loose.resource_type, loose.id) else { return };
-                // As a version of the resource: what an older one said may be corrected here, and is not
-                // used any more.
-                let meta = loose.meta.unwrap_or_default();
-                let own = |text: Option<Text<'_>>| text.map(|t| Box::from(&*t));
-                (Box::from(&*t), Box::from(&*id), own(meta.version_id), own(meta.last_updated), subject)
-            }
-        };
-        if !id.is_empty() && !is_id(&id) {
-            // An id is printed everywhere: one that is none could hold anything.
-            self.quarantine(Reason::Structure, path, Some(text));
-            return;
-        }
-        let id: String = if !id.is_empty() {
-            id.into()
-        } else if let Some(uuid) = full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {
-            uuid.to_owned()
-        } else {
-            hex(&Sha256::digest(text.as_bytes())[..8])
-        };
-        let subject = match &*resource_type {
-            "Patient" => Some(format!("Patient/{id}")),
-            _ => subject
-                .or_else(|| (!is_shared(&resource_type)).then(|| around.only_patient.clone()).flatten()),
-        };
-        self.records.push(NewRecord {
-            key: RecordKey { source: self.item.source.clone(), resource_type: resource_type.into(), id },
-            version_id: version_id.map(String::from),
-            last_updated: last_updated.map(String::from),
-            subject,
-            deleted: false,
-            inbox_seq: self.item.seq,
-            path: path.to_owned(),
-            body: text.as_bytes().to_vec(),
-        });
-    }
-
-    fn deletion(&mut self, url: &str, path: &str) {
-        let Some((resource_type, id)) = type_and_id(url) else {
-            self.quarantine(Reason::Unresolved, path, None);
-            return;
-        };
-        self.records.push(NewRecord {
-            key: RecordKey {
-                source: self.item.source.clone(),
-                resource_type: resource_type.to_owned(),
-                id: id.to_owned(),
-            },
-            version_id: None,
-            last_updated: Some(self.item.received_at.clone()),
-            subject: None,
-            deleted: true,
-            inbox_seq: self.item.seq,
-            path: path.to_owned(),
-            body: Vec::new(),
-        });
-    }
-
-    fn quarantine(&mut self, reason: Reason, path: &str, text: Option<&str>) {
-        self.quarantine.push(NewQuarantine {
-            inbox_seq: self.item.seq,
-            reason: reason.code().to_owned(),
-            path: path.to_owned(),
-            bytes: text.map(|t| t.as_bytes().to_vec()),
-            at: self.at.to_owned(),
-        });
-    }
 }

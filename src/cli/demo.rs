@@ -157,7 +157,7 @@ fn shell(base_url: String, scratch: &Path) -> Result<Shell, Failure> {
     config.allocation.key_file = Some(scratch.join("allocation.key"));
     let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo())
         .map_err(|_| Failure::new(exit::CONFIG, "the embedded trial does not compile", "this is a fault"))?;
-    Ok(Shell { config, trial: Arc::new(trial) })
+    Ok(Shell { config, trial: Arc::new(trial), turn: Arc::default() })
 }
 
 fn short(digest: &str) -> &str {

@@ -210,6 +210,7 @@ impl Global {
 /// Runs one command and says what went wrong.
 pub fn run(cli: &Cli) -> ExitCode {
     shell::logging(&cli.global);
+    crate::pipeline::poison::install_hook();
     let global = &cli.global;
     let result = match &cli.command {
         Command::Demo(a) => demo::run(global, a),

@@ -83,8 +83,12 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
         QuarantineCommand::Replay { id } => {
             let store = shell.open("quarantine replay")?;
             let open = store.quarantine_list(Some(QuarantineState::Open), 10_000)?;
-            let mut rows: Vec<i64> =
-                open.iter().filter(|q| id.is_none_or(|id| q.id == id)).map(|q| q.inbox_seq).collect();
+            let mut rows: Vec<i64> = open
+                .iter()
+                // Other bytes hold its key: no mapping makes it usable.
+                .filter(|q| q.reason != KEY_REUSED && id.is_none_or(|id| q.id == id))
+                .map(|q| q.inbox_seq)
+                .collect();
             rows.sort_unstable();
             rows.dedup();
             if rows.is_empty() {
@@ -103,7 +107,8 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             let mut still = BTreeSet::new();
             for seq in &rows {
                 let item = store.inbox_item(*seq)?;
-                still.extend(pipeline.unusable(&item).into_iter().map(|(path, reason)| (*seq, path, reason)));
+                still
+                    .extend(pipeline.unusable(&item)?.into_iter().map(|(path, reason)| (*seq, path, reason)));
                 store.mark(*seq, InboxState::Pending)?;
             }
             let done = pipeline.run(now(), today())?;
@@ -130,6 +135,9 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
     out.finish()?;
     Ok(0)
 }
+
+/// Set aside by the store when it came; see [`crate::store::Receipt::conflict`].
+const KEY_REUSED: &str = "control-id-reuse";
 
 /// A stored row as the chain knows it.
 pub(super) fn entry(row: &AuditEntry) -> Option<Entry> {

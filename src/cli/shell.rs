@@ -10,12 +10,14 @@ use crate::protocol::Trial;
 use crate::store::{Chain, NewAudit, SqliteStore, Store, StoreError};
 use chrono::{DateTime, NaiveDate, Utc};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Configuration and trial, loaded.
 pub struct Shell {
     pub config: Config,
     pub trial: Arc<Trial>,
+    /// Held by whoever runs the pipeline.
+    pub turn: Arc<Mutex<()>>,
 }
 
 impl From<StoreError> for Failure {
@@ -78,7 +80,7 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
-        Ok(Shell { config, trial })
+        Ok(Shell { config, trial, turn: Arc::default() })
     }
 
     /// Opens the store for writing.
@@ -108,7 +110,7 @@ impl Shell {
     }
 
     pub fn pipeline(&self, store: &Arc<dyn Store>) -> Pipeline {
-        Pipeline { store: Arc::clone(store), trial: Arc::clone(&self.trial) }
+        Pipeline::new(Arc::clone(store), Arc::clone(&self.trial)).taking_turns(Arc::clone(&self.turn))
     }
 
     /// The client of the configured server.

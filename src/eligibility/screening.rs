@@ -25,6 +25,9 @@ pub struct Screening {
     pub trial: String,
     pub definition: String,
     pub subject: String,
+    /// The subject that these records count for, where it is not this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_to: Option<String>,
     pub as_of: NaiveDate,
     pub decision: Decision,
     /// The criteria that decide it: those that exclude, or those that are open.
@@ -73,6 +76,25 @@ impl Serialize for ScoreReport {
         map.end()
     }
 }
+
+impl Screening {
+    /// Something besides the criteria keeps the subject from being eligible until a person has looked.
+    pub fn block(&mut self, code: &'static str) {
+        if self.blocked.contains(&code) {
+            return;
+        }
+        self.blocked.push(code);
+        if self.decision == Decision::Eligible {
+            self.decision = Decision::Undetermined;
+        }
+        if self.decision == Decision::Undetermined && !self.needs.iter().any(|n| n == IDENTITY) {
+            self.needs.push(IDENTITY.to_owned());
+        }
+    }
+}
+
+/// What a person has to settle: who the subject is.
+const IDENTITY: &str = "identity";
 
 /// One variable as it was used.
 #[derive(Debug, Default, Serialize)]
@@ -168,6 +190,7 @@ pub fn screen<'a>(
         trial: trial.study.id.clone(),
         definition: trial.hash.clone(),
         subject: subject.to_owned(),
+        attached_to: None,
         as_of,
         decision,
         deciding,
@@ -212,7 +235,7 @@ fn all_needs(trial: &Trial, judged: &[Judged], blocked: &[&'static str]) -> Vec<
         }
     };
     let mut needs: Vec<String> = judged.iter().flat_map(|j| j.needs.iter().cloned()).collect();
-    needs.extend(blocked.iter().map(|_| "identity".to_owned()));
+    needs.extend(blocked.iter().map(|_| IDENTITY.to_owned()));
     needs.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     needs.dedup();
     needs

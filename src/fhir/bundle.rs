@@ -35,11 +35,14 @@ pub struct Search<'a> {
 }
 
 #[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
 pub struct Request<'a> {
     #[serde(borrow)]
     pub method: Option<Text<'a>>,
     #[serde(borrow)]
     pub url: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub if_none_exist: Option<Text<'a>>,
 }
 
 /// A resource of a Bundle, or the reason why the entry has none.
@@ -48,6 +51,8 @@ pub struct Piece<'a> {
     /// `Bundle.entry[3]`.
     pub path: String,
     pub full_url: Option<Text<'a>>,
+    /// What a batch or transaction asks for.
+    pub request: Option<Request<'a>>,
     pub content: Result<Content<'a>, JsonError>,
 }
 
@@ -62,8 +67,13 @@ pub enum Content<'a> {
 
 /// Splits a Bundle whose text has been checked for depth.
 pub fn split(text: &str) -> Result<Vec<Piece<'_>>, JsonError> {
+    split_typed(text).map(|(_, pieces)| pieces)
+}
+
+/// As [`split`], with `Bundle.type`.
+pub fn split_typed(text: &str) -> Result<(Option<Text<'_>>, Vec<Piece<'_>>), JsonError> {
     let bundle: Bundle<'_> = read_shallow(text)?;
-    Ok(bundle
+    let pieces = bundle
         .entry
         .iter()
         .enumerate()
@@ -72,19 +82,20 @@ pub fn split(text: &str) -> Result<Vec<Piece<'_>>, JsonError> {
             match read_shallow::<Entry<'_>>(raw.get()) {
                 Ok(entry) => {
                     let is_outcome = entry.search.and_then(|s| s.mode).is_some_and(|m| &*m == "outcome");
-                    let deleted = entry.request.filter(|r| r.method.as_deref() == Some("DELETE"));
-                    let content = match (entry.resource, deleted.and_then(|r| r.url)) {
+                    let deleted = entry.request.as_ref().filter(|r| r.method.as_deref() == Some("DELETE"));
+                    let content = match (entry.resource, deleted.and_then(|r| r.url.clone())) {
                         _ if is_outcome => Content::Nothing,
                         (Some(resource), _) => Content::Resource(resource.get()),
                         (None, Some(url)) => Content::Deletion(url),
                         (None, None) => Content::Nothing,
                     };
-                    Piece { path, full_url: entry.full_url, content: Ok(content) }
+                    Piece { path, full_url: entry.full_url, request: entry.request, content: Ok(content) }
                 }
-                Err(error) => Piece { path, full_url: None, content: Err(error) },
+                Err(error) => Piece { path, full_url: None, request: None, content: Err(error) },
             }
         })
-        .collect())
+        .collect();
+    Ok((bundle.bundle_type, pieces))
 }
 
 #[cfg(test)]

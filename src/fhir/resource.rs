@@ -187,6 +187,41 @@ pub struct Patient<'a> {
     pub link: Vec<PatientLink<'a>>,
 }
 
+/// What of a Patient says who it is. Read apart, so that a mistake here costs nothing else.
+#[derive(Deserialize, Debug, Default)]
+pub struct PatientIdentity<'a> {
+    #[serde(borrow, default)]
+    pub identifier: Vec<PatientIdentifier<'a>>,
+    #[serde(borrow, default)]
+    pub link: Vec<PatientLink<'a>>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct PatientIdentifier<'a> {
+    #[serde(borrow, rename = "use")]
+    pub usage: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub system: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub value: Option<Text<'a>>,
+}
+
+/// Who is who, as a named person ruled. R4 to R5.
+#[derive(Deserialize, Debug)]
+pub struct Linkage<'a> {
+    pub active: Option<bool>,
+    #[serde(borrow, default)]
+    pub item: Vec<LinkageItem<'a>>,
+}
+
+#[derive(Deserialize, Debug)]
+pub struct LinkageItem<'a> {
+    #[serde(borrow, rename = "type")]
+    pub item_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub resource: Option<Reference<'a>>,
+}
+
 #[derive(Deserialize, Debug)]
 pub struct PatientLink<'a> {
     #[serde(borrow)]

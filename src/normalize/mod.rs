@@ -4,6 +4,7 @@
 //! none). What a code means to the trial is the mapping's business.
 
 pub mod fhir;
+pub mod hl7v2;
 pub mod precedence;
 
 use crate::clinical::time::{DateError, When};

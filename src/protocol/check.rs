@@ -66,6 +66,7 @@ pub fn check(definition: &Definition, site: &SiteFile) -> (Option<Trial>, Vec<Fi
         score_units(trial, &at, &mut findings);
         allocation(trial, definition, &mut findings);
         site_codes(trial, site, &mut findings);
+        patient_identifier(site, &mut findings);
         texts(trial, &at, &mut findings);
     }
     choices(definition, &mut findings);
@@ -435,6 +436,22 @@ fn site_codes(trial: &Trial, site: &SiteFile, findings: &mut Vec<Finding>) {
                 "correct the system's URI",
             ));
         }
+    }
+}
+
+/// A system that no message could ever carry names nobody.
+fn patient_identifier(site: &SiteFile, findings: &mut Vec<Finding>) {
+    let hl7v2 = &site.site.hl7v2;
+    let Some(system) = &hl7v2.patient_identifier else { return };
+    let is_mapped = hl7v2.authorities.values().any(|s| s.get_ref() == system.get_ref());
+    if !is_mapped && !system.get_ref().starts_with(super::site::UNMAPPED_AUTHORITY) {
+        findings.push(finding(
+            Severity::Warning,
+            site.place(system.span()),
+            "TB-S012",
+            "hl7v2.patient_identifier is the system of no assigning authority".into(),
+            "name the authority of PID-3.4 under [hl7v2.authorities]",
+        ));
     }
 }
 

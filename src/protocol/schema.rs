@@ -328,6 +328,26 @@ pub struct Site {
     pub feed: Vec<Feed>,
     /// The laboratory's mean normal prothrombin time in seconds.
     pub pt_control_s: Option<String>,
+    #[serde(default)]
+    pub hl7v2: Hl7v2,
+}
+
+/// How the HL7 v2 messages of the site are read where they do not say it themselves.
+#[derive(Deserialize, Debug, Default, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Hl7v2 {
+    /// Of a time of day without a zone, for example `+08:00`; without it such a time is an error.
+    pub time_zone: Option<Spanned<String>>,
+    /// Character set of a message without MSH-18, by its name there; none: UTF-8.
+    pub charset: Option<Spanned<String>>,
+    /// The identifier system that names a patient where PID-3 repeats; none: the first repetition.
+    pub patient_identifier: Option<Spanned<String>>,
+    /// Assigning authorities (PID-3.4, namespace or universal id) to identifier systems.
+    #[serde(default)]
+    pub authorities: BTreeMap<String, Spanned<String>>,
+    /// Names of coding systems (OBX-3.3, OBX-5.3, OBX-6.3) to code systems.
+    #[serde(default)]
+    pub coding_systems: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Deserialize, Debug, Clone)]

@@ -48,6 +48,7 @@ pub fn accept(store: &dyn Store, origin: &str, source: &str, bytes: Vec<u8>) -> 
         media_type: "application/fhir+json".to_owned(),
         bytes,
         received_at: stamp(Utc::now()),
+        key: None,
     })
 }
 
@@ -65,6 +66,7 @@ pub fn set_aside(
         media_type: "application/fhir+json".to_owned(),
         bytes,
         received_at: stamp(Utc::now()),
+        key: None,
     };
     store.accept_aside(incoming, reason, path)
 }
@@ -76,6 +78,18 @@ pub fn deleted(store: &dyn Store, origin: &str, key: &RecordKey) -> Result<(), S
         "entry": [{"request": {"method": "DELETE", "url": format!("{}/{}", key.resource_type, key.id)}}]
     });
     accept(store, origin, &key.source, bundle.to_string().into_bytes()).map(drop)
+}
+
+/// Puts a message into the inbox; returns when it is on disk.
+///
+/// # Errors
+/// Those of the store; `busy` if more wait than can be held.
+pub async fn receive(store: &dyn Store, incoming: Incoming) -> Result<Receipt, StoreError> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A sender that has gone away is told nothing; what it sent is stored all the same.
+    store.accept_then(incoming, Box::new(move |receipt| drop(tell.send(receipt))));
+    told.await
+        .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
 }
 
 /// Pages and cursors of a pull.

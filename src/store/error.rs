@@ -33,6 +33,9 @@ pub enum StoreError {
     /// No space left. What was acknowledged is safe, reads continue, writes resume once there is space.
     #[error("no space left while {doing}; nothing was stored: free space and send again")]
     Full { doing: String },
+    /// More writes wait than can be held. Nothing of this one was done.
+    #[error("the store is busy; nothing was stored: send again in a moment")]
+    Busy,
     /// The storage failed. Nothing of the operation was acknowledged.
     #[error("storage failed while {doing}: {cause}; nothing was acknowledged: check the disk and send again")]
     Storage { doing: String, cause: String },
@@ -74,6 +77,7 @@ impl StoreError {
         match self {
             StoreError::Locked { .. } => "locked",
             StoreError::Full { .. } => "disk-full",
+            StoreError::Busy => "busy",
             StoreError::Storage { .. } => "storage-failed",
             StoreError::Corrupt { .. } => "corrupt",
             StoreError::Schema { .. } => "schema",
@@ -84,7 +88,13 @@ impl StoreError {
 
     /// True when the same request may succeed later without anyone changing it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Locked { .. } | StoreError::Full { .. } | StoreError::Storage { .. })
+        matches!(
+            self,
+            StoreError::Locked { .. }
+                | StoreError::Full { .. }
+                | StoreError::Busy
+                | StoreError::Storage { .. }
+        )
     }
 }
 

@@ -34,6 +34,9 @@ pub trait Store: Send + Sync {
     /// Puts bytes on disk. Bytes already there under the same origin and source get the receipt of
     /// their first arrival.
     fn accept(&self, incoming: Incoming) -> Result<Receipt>;
+    /// Like [`accept`](Store::accept), without blocking: `done` is called after the commit. More waiting
+    /// writes than can be held: `busy`, at once.
+    fn accept_then(&self, incoming: Incoming, done: Done<Receipt>);
     /// Like [`accept`](Store::accept), all or nothing; receipts in the order given.
     fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>>;
     /// Like [`accept`](Store::accept), and sets the row aside in the same transaction: it is kept as
@@ -45,8 +48,9 @@ pub trait Store: Send + Sync {
     fn count_by_state(&self) -> Result<InboxCounts>;
     /// Sets the state and counts one more attempt.
     fn mark(&self, seq: i64, state: InboxState) -> Result<()>;
-    /// Stores all that came out of one inbox row and marks it, in one transaction.
-    fn settle(&self, settlement: Settlement) -> Result<Vec<Fate>>;
+    /// Stores all that came out of some inbox rows and marks these, in one transaction. The fates stand
+    /// in the order of the settlements and their records.
+    fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Vec<Fate>>>;
     /// Makes the whole inbox pending again and clears what is worked out from it: records, their
     /// history, open quarantine, facts and gaps. Decisions, allocations and audit stay. Returns the
     /// number of inbox rows.
@@ -62,13 +66,22 @@ pub trait Store: Send + Sync {
     fn records_of(&self, subject: &str) -> Result<Vec<Record>>;
     /// The records among `keys` that are known, ordered by source, type and id.
     fn records_by_ids(&self, keys: &[RecordKey]) -> Result<Vec<Record>>;
+    /// What stands under a type and id, in whatever source.
+    fn records_named(&self, resource_type: &str, id: &str) -> Result<Vec<Record>>;
     /// Every version seen of one resource, from the oldest inbox row on.
     fn record_history(&self, key: &RecordKey) -> Result<Vec<Record>>;
+    /// Whom identifiers and links connect with a subject.
+    fn group(&self, subject: &str) -> Result<Group>;
     /// All subjects with a record or a decision, ordered.
     fn subjects(&self) -> Result<Vec<String>>;
+    /// Does any version of a record name the subject, or was it ever decided about?
+    fn is_named(&self, subject: &str) -> Result<bool>;
     fn mark_dirty(&self, subjects: Vec<String>, at: &str) -> Result<()>;
     /// Subjects to decide again, the longest waiting first.
     fn dirty(&self, limit: usize) -> Result<Vec<DirtySubject>>;
+
+    /// Takes the mark off a subject of whom nothing is held, unless something changed since.
+    fn clear_dirty(&self, subject: &str, change: i64) -> Result<()>;
 
     // ---- quarantine ----
 
@@ -85,7 +98,9 @@ pub trait Store: Send + Sync {
     /// replaces the subject's facts and gaps. Returns whether it was appended.
     fn put_decision(&self, decision: NewDecision) -> Result<bool>;
     fn latest_decision(&self, subject: &str) -> Result<Option<Decision>>;
-    /// The latest of every subject, ordered by subject.
+    /// Subjects whose latest decision is of another day or another definition.
+    fn stale(&self, as_of: &str, definition: &str) -> Result<Vec<String>>;
+    /// The latest of every subject that is judged itself, ordered by subject.
     fn latest_decisions(&self) -> Result<Vec<Decision>>;
     /// All of one subject, oldest first.
     fn decision_history(&self, subject: &str) -> Result<Vec<Decision>>;
@@ -116,6 +131,14 @@ pub trait Store: Send + Sync {
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>>;
     fn allocation_of(&self, trial: &str, subject: &str) -> Result<Option<Allocation>>;
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>>;
+
+    // ---- deviations ----
+
+    /// Opens deviations that are not known yet, each with its audit entry. Returns the new ones.
+    fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>>;
+    /// Oldest first.
+    fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>>;
+    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()>;
 
     // ---- write-back ----
 

@@ -1,6 +1,8 @@
 //! The rows that go in and out of a [`Store`](super::Store). Plain data: all times are UTC RFC 3339
 //! text given by the caller, all hashes SHA-256 in lower-case hex.
 
+pub use crate::identity::{Group, Identity, LinkKind, Member, PersonIdentifier, PersonLink};
+
 use std::fmt;
 
 /// An enum that is stored as a word.
@@ -51,6 +53,9 @@ words! {
     QuarantineState { Open = "open", Resolved = "resolved" }
 }
 words! {
+    DeviationState { Open = "open", Acknowledged = "acknowledged" }
+}
+words! {
     OutboxState {
         Pending = "pending",
         Done = "done",
@@ -78,6 +83,19 @@ words! {
     Health { Ok = "ok", DiskFull = "disk-full", StorageFailed = "storage-failed" }
 }
 
+impl Word for LinkKind {
+    const ALL: &'static [Self] =
+        &[LinkKind::ReplacedBy, LinkKind::SeeAlso, LinkKind::Same, LinkKind::Different];
+    fn word(self) -> &'static str {
+        match self {
+            LinkKind::ReplacedBy => "replaced-by",
+            LinkKind::SeeAlso => "see-also",
+            LinkKind::Same => "same",
+            LinkKind::Different => "different",
+        }
+    }
+}
+
 // ---- inbox ----
 
 /// Bytes as received, not yet looked into.
@@ -90,6 +108,9 @@ pub struct Incoming {
     pub media_type: String,
     pub bytes: Vec<u8>,
     pub received_at: String,
+    /// The sender's own name for the message, unique within origin and source: HL7 v2 MSH-10, FHIR
+    /// `MessageHeader.id`.
+    pub key: Option<String>,
 }
 
 /// Proof that bytes are on disk. A repeated delivery gets the receipt of the first one.
@@ -100,7 +121,12 @@ pub struct Receipt {
     /// False: these bytes were there already, and this is their first receipt.
     pub first: bool,
     pub received_at: String,
+    /// Other bytes came under the same key before. These are stored, set aside, and never processed.
+    pub conflict: bool,
 }
+
+/// Called when a write has ended, on the thread that writes: it must not block.
+pub type Done<T> = Box<dyn FnOnce(Result<T, super::StoreError>) + Send + 'static>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxItem {
@@ -162,6 +188,7 @@ pub struct NewRecord {
     /// Where in the inbox row, for example `Bundle.entry[3]`.
     pub path: String,
     pub body: Vec<u8>,
+    pub identity: Identity,
 }
 
 /// A stored version. From `records_of` and `records_by_ids`: the one that stands, and its state.
@@ -301,6 +328,33 @@ pub struct AllocationList {
     pub total: i64,
     pub created_at: String,
     pub json: String,
+}
+
+/// The data behind an allocation changed after it was made. The allocation stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDeviation {
+    pub subject: String,
+    pub allocation_id: String,
+    pub opened_at: String,
+    /// `no-longer-eligible`, `result-corrected`, `result-retracted`, `result-superseded`, `score-changed`.
+    pub kind: String,
+    /// What changed: a resource, a variable, a score.
+    pub reference: String,
+    /// JSON: before and after, as codes and versioned references.
+    pub detail: String,
+    pub audit: NewAudit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deviation {
+    pub id: i64,
+    pub subject: String,
+    pub allocation_id: String,
+    pub opened_at: String,
+    pub kind: String,
+    pub reference: String,
+    pub detail: String,
+    pub state: DeviationState,
 }
 
 #[derive(Clone, Debug)]

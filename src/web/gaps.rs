@@ -43,7 +43,7 @@ fn hint(code: &str) -> &'static str {
     ALL.iter().find(|reason| reason.code() == code).map_or("", |reason| reason.hint())
 }
 
-const ALL: [Reason; 27] = [
+const ALL: [Reason; 31] = [
     Reason::NotJson,
     Reason::Encoding,
     Reason::TooDeep,
@@ -71,6 +71,10 @@ const ALL: [Reason; 27] = [
     Reason::VersionConflict,
     Reason::Unresolved,
     Reason::Merged,
+    Reason::NotSupported,
+    Reason::NotAMessage,
+    Reason::TransactionRefused,
+    Reason::ProcessingFailed,
 ];
 
 #[cfg(test)]
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_hint() {
         // `Reason` is declared in this order, so its last one tells how many there are.
-        assert_eq!(ALL.len(), Reason::Merged as usize + 1);
+        assert_eq!(ALL.len(), Reason::ProcessingFailed as usize + 1);
         for (place, reason) in ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place, "{reason:?} is missing or out of order");
             assert_eq!(hint(reason.code()), reason.hint());

@@ -113,6 +113,20 @@ fn read(r: &Row<'_>) -> rusqlite::Result<Decision> {
 
 const DOING: &str = "reading decisions";
 
+/// The word that stands in place of a decision where the records count for another subject.
+const ATTACHED: &str = "attached";
+
+pub(super) fn stale(c: &Connection, as_of: &str, definition: &str) -> Result<Vec<String>> {
+    rows(
+        c,
+        DOING,
+        "SELECT n.subject FROM decision_current n JOIN decision d ON d.seq = n.decision_seq
+          WHERE d.as_of <> ?1 OR d.definition <> ?2",
+        [as_of, definition],
+        |r| r.get(0),
+    )
+}
+
 pub(super) fn latest(c: &Connection, subject: &str) -> Result<Option<Decision>> {
     row(
         c,
@@ -127,8 +141,9 @@ pub(super) fn latest_of_all(c: &Connection) -> Result<Vec<Decision>> {
     rows(
         c,
         DOING,
-        "SELECT d.* FROM decision_current n JOIN decision d ON d.seq = n.decision_seq ORDER BY d.subject",
-        [],
+        "SELECT d.* FROM decision_current n JOIN decision d ON d.seq = n.decision_seq
+          WHERE d.decision <> ?1 ORDER BY d.subject",
+        [ATTACHED],
         read,
     )
 }

@@ -8,10 +8,12 @@ mod audit;
 mod backup;
 mod cursor;
 mod decision;
+mod deviation;
 mod inbox;
 mod lock;
 mod migrate;
 mod outbox;
+mod person;
 mod quarantine;
 mod readers;
 mod record;
@@ -113,9 +115,13 @@ impl SqliteStore {
     {
         match &self.writer {
             Some(writer) => writer.write(operation),
-            None => Err(StoreError::conflict("read-only", "the store was opened for reading only").into()),
+            None => Err(read_only().into()),
         }
     }
+}
+
+fn read_only() -> StoreError {
+    StoreError::conflict("read-only", "the store was opened for reading only")
 }
 
 impl Drop for SqliteStore {
@@ -285,27 +291,21 @@ impl Store for SqliteStore {
         let row = inbox::Hashed::new(incoming);
         self.write(move |c| inbox::accept(c, &row))
     }
+    fn accept_then(&self, incoming: Incoming, done: Done<Receipt>) {
+        let row = inbox::Hashed::new(incoming);
+        match &self.writer {
+            Some(writer) => writer.write_then(move |c| inbox::accept(c, &row), done),
+            None => done(Err(read_only())),
+        }
+    }
     fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>> {
         let rows: Vec<_> = incoming.into_iter().map(inbox::Hashed::new).collect();
         self.write(move |c| rows.iter().map(|row| inbox::accept(c, row)).collect())
     }
     fn accept_aside(&self, incoming: Incoming, reason: &str, path: &str) -> Result<Receipt> {
-        let entry = NewQuarantine {
-            inbox_seq: 0,
-            reason: reason.to_owned(),
-            path: path.to_owned(),
-            bytes: None,
-            at: incoming.received_at.clone(),
-        };
+        let (reason, path) = (reason.to_owned(), path.to_owned());
         let row = inbox::Hashed::new(incoming);
-        self.write(move |c| {
-            let receipt = inbox::accept(c, &row)?;
-            if receipt.first {
-                inbox::mark(c, receipt.seq, InboxState::Quarantined)?;
-                quarantine::put(c, &[NewQuarantine { inbox_seq: receipt.seq, ..entry }])?;
-            }
-            Ok(receipt)
-        })
+        self.write(move |c| inbox::accept_aside(c, &row, &reason, &path))
     }
     fn pending(&self, limit: usize) -> Result<Vec<InboxItem>> {
         self.read(|c| inbox::pending(c, limit))
@@ -319,14 +319,17 @@ impl Store for SqliteStore {
     fn mark(&self, seq: i64, state: InboxState) -> Result<()> {
         self.write(move |c| inbox::mark(c, seq, state))
     }
-    fn settle(&self, settlement: Settlement) -> Result<Vec<Fate>> {
-        let Settlement { seq, state, records, quarantine, at } = settlement;
-        let records = record::hashed(records);
+    fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Vec<Fate>>> {
+        let hashed = |s: Settlement| (s.seq, s.state, record::hashed(s.records), s.quarantine, s.at);
+        let settlements: Vec<_> = settlements.into_iter().map(hashed).collect();
         self.write(move |c| {
-            let fates = record::put(c, &records, &at)?;
-            quarantine::put(c, &quarantine)?;
-            inbox::mark(c, seq, state)?;
-            Ok(fates)
+            let mut all = Vec::with_capacity(settlements.len());
+            for (seq, state, records, quarantine, at) in &settlements {
+                all.push(record::put(c, records, at)?);
+                quarantine::put(c, quarantine)?;
+                inbox::mark(c, *seq, *state)?;
+            }
+            Ok(all)
         })
     }
     fn replay_all(&self, audit: NewAudit) -> Result<i64> {
@@ -348,11 +351,20 @@ impl Store for SqliteStore {
     fn records_by_ids(&self, keys: &[RecordKey]) -> Result<Vec<Record>> {
         self.read(|c| record::by_keys(c, keys))
     }
+    fn records_named(&self, resource_type: &str, id: &str) -> Result<Vec<Record>> {
+        self.read(|c| record::named(c, resource_type, id))
+    }
     fn record_history(&self, key: &RecordKey) -> Result<Vec<Record>> {
         self.read(|c| record::history(c, key))
     }
+    fn group(&self, subject: &str) -> Result<Group> {
+        self.read(|c| person::group(c, subject))
+    }
     fn subjects(&self) -> Result<Vec<String>> {
         self.read(record::subjects)
+    }
+    fn is_named(&self, subject: &str) -> Result<bool> {
+        self.read(|c| record::is_named(c, subject))
     }
     fn mark_dirty(&self, subjects: Vec<String>, at: &str) -> Result<()> {
         let at = at.to_owned();
@@ -360,6 +372,11 @@ impl Store for SqliteStore {
     }
     fn dirty(&self, limit: usize) -> Result<Vec<DirtySubject>> {
         self.read(|c| record::dirty(c, limit))
+    }
+
+    fn clear_dirty(&self, subject: &str, change: i64) -> Result<()> {
+        let subject = subject.to_owned();
+        self.write(move |c| record::clear_dirty(c, &subject, change))
     }
 
     fn quarantine(&self, entries: Vec<NewQuarantine>) -> Result<Vec<i64>> {
@@ -385,6 +402,9 @@ impl Store for SqliteStore {
     }
     fn latest_decision(&self, subject: &str) -> Result<Option<Decision>> {
         self.read(|c| decision::latest(c, subject))
+    }
+    fn stale(&self, as_of: &str, definition: &str) -> Result<Vec<String>> {
+        self.read(|c| decision::stale(c, as_of, definition))
     }
     fn latest_decisions(&self) -> Result<Vec<Decision>> {
         self.read(decision::latest_of_all)
@@ -432,6 +452,21 @@ impl Store for SqliteStore {
     }
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>> {
         self.read(|c| allocation::by_key(c, idempotency_key))
+    }
+
+    fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| deviation::open(c, chain.as_ref(), &new))
+    }
+    fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>> {
+        self.read(|c| deviation::list(c, state))
+    }
+    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| {
+            deviation::acknowledge(c, id)?;
+            audit::append(c, chain.as_ref(), &audit).map(drop)
+        })
     }
 
     fn enqueue(&self, items: Vec<NewOutbox>) -> Result<Vec<i64>> {

@@ -4,7 +4,7 @@ use super::super::Result;
 use super::super::error::StoreError;
 use super::super::precedence::{Standing, Version, standing};
 use super::super::rows::*;
-use super::{limited, row, rows, run, sha256_hex, word};
+use super::{limited, person, row, rows, run, sha256_hex, word};
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
 
@@ -58,6 +58,15 @@ fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
     }
     let usable_data_changed =
         before.as_ref().is_none_or(|b| b.state != after.state || b.version != after.version);
+    if !usable_data_changed
+        && let Some(subject) = &new.record.subject
+        && row(c, DOING, "SELECT 1 FROM decision_current WHERE subject = ?1", [subject], |_| Ok(()))?
+            .is_none()
+    {
+        // A version that does not stand names somebody for the first time: whoever is named is judged,
+        // in whatever order the versions came.
+        mark_dirty(c, std::iter::once(subject.as_str()), at)?;
+    }
     if usable_data_changed {
         let both = before.iter().chain([&after]);
         let named: BTreeSet<&str> = if both.clone().any(|r| r.state == RecordState::Conflict) {
@@ -65,7 +74,14 @@ fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
         } else {
             both.filter_map(|r| r.version.subject.as_deref()).collect()
         };
-        mark_dirty(c, named.into_iter(), at)?;
+        // Whoever was connected before is as concerned as whoever is connected now.
+        let mut concerned: BTreeSet<String> = named.into_iter().map(str::to_owned).collect();
+        if matches!(&*key.resource_type, "Patient" | "Linkage") {
+            for history_seq in before.iter().map(|b| b.history_seq).chain([after.history_seq]) {
+                concerned.extend(person::named(c, history_seq)?);
+            }
+        }
+        mark_dirty(c, concerned.iter().map(String::as_str), at)?;
     }
     Ok(match before {
         _ if fate_if_unchanged == Fate::Same => Fate::Same,
@@ -145,6 +161,7 @@ fn remember(c: &Connection, Hashed { record, sha256 }: &Hashed) -> Result<Rememb
                 record.body
             ],
         )?;
+        person::remember(c, c.last_insert_rowid(), record)?;
         return Ok(Remembered::First);
     };
     if (record.inbox_seq, &record.path) >= (inbox_seq, &path) {
@@ -274,6 +291,18 @@ pub(super) fn by_keys(c: &Connection, keys: &[RecordKey]) -> Result<Vec<Record>>
     wanted.into_iter().filter_map(|key| find(key).transpose()).collect()
 }
 
+pub(super) fn named(c: &Connection, resource_type: &str, id: &str) -> Result<Vec<Record>> {
+    // The sources are few: for each, the key is known.
+    rows(
+        c,
+        "reading records",
+        "SELECT b.* FROM (SELECT DISTINCT source FROM record) s CROSS JOIN record_body b
+          WHERE b.source = s.source AND b.resource_type = ?1 AND b.id = ?2 ORDER BY b.source",
+        [resource_type, id],
+        read,
+    )
+}
+
 pub(super) fn history(c: &Connection, key: &RecordKey) -> Result<Vec<Record>> {
     rows(
         c,
@@ -302,7 +331,13 @@ pub(super) fn mark_dirty<'a>(
     at: &str,
 ) -> Result<()> {
     let doing = "marking subjects to decide again";
+    let mut all: BTreeSet<String> = BTreeSet::new();
     for subject in subjects {
+        if all.insert(subject.to_owned()) {
+            all.extend(person::group(c, subject)?.members.into_iter().map(|m| m.subject));
+        }
+    }
+    for subject in &all {
         run(c, doing, "UPDATE change_counter SET value = value + 1", [])?;
         run(
             c,
@@ -310,10 +345,21 @@ pub(super) fn mark_dirty<'a>(
             "INSERT INTO dirty_subject (subject, since, change)
              VALUES (?1, ?2, (SELECT value FROM change_counter))
              ON CONFLICT (subject) DO UPDATE SET change = excluded.change",
-            [subject, at],
+            [subject.as_str(), at],
         )?;
     }
     Ok(())
+}
+
+pub(super) fn is_named(c: &Connection, subject: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM record_history WHERE subject = ?1)
+                   OR EXISTS (SELECT 1 FROM decision_current WHERE subject = ?1)";
+    Ok(row(c, "looking for a subject", sql, [subject], |r| r.get(0))?.unwrap_or(false))
+}
+
+pub(super) fn clear_dirty(c: &Connection, subject: &str, change: i64) -> Result<()> {
+    let sql = "DELETE FROM dirty_subject WHERE subject = ?1 AND change <= ?2";
+    run(c, "clearing a mark", sql, params![subject, change]).map(drop)
 }
 
 pub(super) fn dirty(c: &Connection, limit: usize) -> Result<Vec<DirtySubject>> {

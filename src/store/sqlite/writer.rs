@@ -9,13 +9,13 @@
 //! read again: the next commit writes over them, or starts the log anew.
 
 use super::super::error::{AllocateError, StoreError};
-use super::super::rows::Health;
+use super::super::rows::{Done, Health};
 use super::trouble;
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -57,17 +57,18 @@ trait Job: Send {
     fn answer(self: Box<Self>, batch: Result<(), StoreError>);
 }
 
-struct Call<T, E, F> {
+struct Call<T, E, F, R> {
     operation: Option<F>,
     result: Option<Result<T, E>>,
-    reply: SyncSender<Result<T, E>>,
+    reply: R,
 }
 
-impl<T, E, F> Job for Call<T, E, F>
+impl<T, E, F, R> Job for Call<T, E, F, R>
 where
     T: Send,
     E: Failure,
     F: FnOnce(&Connection) -> Result<T, E> + Send,
+    R: FnOnce(Result<T, E>) + Send,
 {
     fn run(&mut self, connection: &Connection) -> Ran {
         let Some(operation) = self.operation.take() else { return Ran::Undo(None) };
@@ -89,8 +90,11 @@ where
             (Ok(()), Some(result)) => result,
             (Ok(()), None) => Err(StoreError::storage("writing", "the operation was not run").into()),
         };
-        // A caller that has gone away needs no answer.
-        let _ = self.reply.send(result);
+        // An answer that panics must not take the writer with it.
+        let reply = self.reply;
+        if catch_unwind(AssertUnwindSafe(|| reply(result))).is_err() {
+            tracing::error!(event = "store.answer", "an answer could not be given: it panicked");
+        }
     }
 }
 
@@ -131,11 +135,31 @@ impl Writer {
     {
         let closed = || E::from(StoreError::storage("writing", "the store is closed"));
         let (reply, answer) = sync_channel(1);
+        // A caller that has gone away needs no answer.
+        let reply = move |result| drop(reply.send(result));
         let call = Call { operation: Some(operation), result: None, reply };
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         queue.ok_or_else(closed)?.send(Box::new(call)).map_err(|_| closed())?;
         queued();
         answer.recv().unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Like [`write`](Writer::write) without waiting: `done` is called on the writer after the commit,
+    /// or at once if nothing more can wait.
+    pub(super) fn write_then<T, F>(&self, operation: F, done: Done<T>)
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(queue) = queue else {
+            return done(Err(StoreError::storage("writing", "the store is closed")));
+        };
+        let call = Call { operation: Some(operation), result: None, reply: done };
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = queue.try_send(Box::new(call))
+        {
+            job.answer(Err(StoreError::Busy));
+        }
     }
 
     pub(super) fn health(&self) -> Health {

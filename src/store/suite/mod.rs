@@ -39,6 +39,7 @@ pub(crate) fn incoming(text: &str) -> Incoming {
         media_type: "application/fhir+json".into(),
         bytes: text.into(),
         received_at: NOW.into(),
+        key: None,
     }
 }
 
@@ -56,6 +57,7 @@ pub(crate) fn audit(action: &str) -> NewAudit {
 /// `version`: "" for none. `content` is the body.
 fn record(inbox_seq: i64, id: &str, version: &str, subject: &str, content: &str) -> NewRecord {
     NewRecord {
+        identity: Identity::default(),
         key: RecordKey { source: "s".into(), resource_type: "Observation".into(), id: id.into() },
         version_id: (!version.is_empty()).then(|| version.into()),
         last_updated: None,
@@ -264,10 +266,10 @@ pub(crate) fn a_settlement_is_all_or_nothing(store: &dyn Store) {
         }],
         at: NOW.into(),
     };
-    assert_eq!(store.settle(settlement(99)).expect_err("no such inbox row").code(), "not-found");
+    assert_eq!(store.settle(vec![settlement(99)]).expect_err("no such inbox row").code(), "not-found");
     assert!(store.records_of("Patient/1").expect("records").is_empty());
     assert_eq!(store.count_by_state().expect("counts").pending, 1);
-    assert_eq!(store.settle(settlement(seq)), Ok(vec![Fate::New]));
+    assert_eq!(store.settle(vec![settlement(seq)]), Ok(vec![vec![Fate::New]]));
     assert_eq!(store.count_by_state().expect("counts").processed, 1);
     assert_eq!(store.quarantine_list(None, 10).expect("list").len(), 1);
 }
@@ -422,7 +424,7 @@ pub(crate) fn a_replay_ends_where_it_was(store: &dyn Store) {
                 }],
                 at: NOW.into(),
             };
-            store.settle(settlement).expect("settled");
+            store.settle(vec![settlement]).expect("settled");
         }
         settle_dirty(store);
         let quarantine = store.quarantine_list(None, 10).expect("list");

@@ -44,6 +44,12 @@ pub(crate) fn what_is_set_aside_is_never_worked_on(store: &dyn Store) {
     assert_eq!(set_aside.len(), 1);
     assert_eq!((set_aside[0].reason.as_str(), set_aside[0].path.as_str()), ("foreign-reference", "focus"));
     assert_eq!(store.inbox_item(receipt.seq).expect("there").bytes, b"foreign");
+    // Neither a replay of all nor one of this row works it out.
+    store.replay_all(audit("replay")).expect("replayed");
+    assert_eq!(store.pending(10).expect("pending"), []);
+    store.mark(receipt.seq, InboxState::Pending).expect("marked");
+    assert_eq!(store.pending(10).expect("pending"), []);
+    assert_eq!(store.quarantine_list(Some(QuarantineState::Open), 10).expect("listed").len(), 1);
     let again = store.accept_aside(incoming("foreign"), "foreign-reference", "focus").expect("accepted");
     assert_eq!((again.first, again.seq), (false, receipt.seq));
 }

@@ -1,3 +1,10 @@
+-- Inbox rows that are kept as evidence: nothing is ever worked out from them, also not by a replay.
+CREATE TABLE inbox_aside (
+    inbox_seq INTEGER PRIMARY KEY REFERENCES inbox (seq),
+    reason    TEXT    NOT NULL,                  -- code from the fixed list in the documentation
+    path      TEXT    NOT NULL                   -- element; empty: the whole row
+) STRICT;
+
 -- The FHIR Subscriptions that we hold at hospital servers, and how far their notifications have come.
 -- The secret that a server has to send is kept as its hash only.
 CREATE TABLE subscription (

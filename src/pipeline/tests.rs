@@ -1,0 +1,1 @@
+//! The path from the inbox to a decision, on a real store.
