@@ -176,7 +176,11 @@ mod tests {
             (&[5, 4, 3, 2, 1], 5, ""),
         ] {
             let track = noted(events);
-            assert_eq!((track.complete_to, in_words(&track.missing()).as_str()), (complete_to, missing), "{events:?}");
+            assert_eq!(
+                (track.complete_to, in_words(&track.missing()).as_str()),
+                (complete_to, missing),
+                "{events:?}"
+            );
             assert!(!track.renumbered);
         }
         // 21 was the last, 23 comes.

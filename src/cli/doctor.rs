@@ -74,14 +74,8 @@ impl Report {
 
     /// The code of what has to be dealt with first.
     fn code(&self) -> u8 {
-        let order = [
-            exit::CONFIG,
-            exit::UNVERIFIED,
-            exit::REFUSED,
-            exit::UNREACHABLE,
-            exit::PARTIAL,
-            exit::PROBLEMS,
-        ];
+        let order =
+            [exit::CONFIG, exit::UNVERIFIED, exit::REFUSED, exit::UNREACHABLE, exit::PARTIAL, exit::PROBLEMS];
         let has = |code: &u8| self.findings.iter().any(|f| f.code == *code);
         match order.into_iter().find(has) {
             Some(code) => code,
@@ -122,7 +116,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 fn examine(global: &Global, config: &Config, a: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let shell = match Shell::new(global) {
         Ok(shell) => {
-            report.good("trial", format!("{}: {} criteria", shell.trial.study.id, shell.trial.criteria.len()));
+            report
+                .good("trial", format!("{}: {} criteria", shell.trial.study.id, shell.trial.criteria.len()));
             Some(shell)
         }
         Err(failure) => {
@@ -176,7 +171,9 @@ fn ports(config: &Config, report: &mut Report) -> bool {
         report.good("serve", format!("runs; operations port {}", config.serve.ops_listen));
         return true;
     }
-    for (key, address) in [("serve.listen", &config.serve.listen), ("serve.ops_listen", &config.serve.ops_listen)] {
+    for (key, address) in
+        [("serve.listen", &config.serve.listen), ("serve.ops_listen", &config.serve.ops_listen)]
+    {
         match TcpListener::bind(address.as_str()) {
             Ok(_) => report.good("port", format!("{key} {address} is free; `serve` does not run")),
             Err(error) => report.bad(
@@ -299,11 +296,17 @@ fn subscriptions(
         }
         if s.renumbered_at.is_some() {
             let text = format!("{id}: the server counts its events anew");
-            report.bad("subscription", exit::PARTIAL, text, "`serve` pulls everything; or `trialbridge sub catchup`");
+            report.bad(
+                "subscription",
+                exit::PARTIAL,
+                text,
+                "`serve` pulls everything; or `trialbridge sub catchup`",
+            );
         }
         if let Some(since) = &s.silent_since {
             let text = format!("{id}: silent, noticed at {since}");
-            let fix = "does the server reach push.public_url? `trialbridge sub status` says how it stands there";
+            let fix =
+                "does the server reach push.public_url? `trialbridge sub status` says how it stands there";
             report.bad("subscription", exit::PROBLEMS, text, fix);
         }
         let state = match s.state {
@@ -317,7 +320,11 @@ fn subscriptions(
         if let Some(text) = state.filter(|_| old) {
             let fix = "`trialbridge sub status`; then `sub delete` and `sub create`";
             report.bad("subscription", exit::PROBLEMS, format!("{id}: {text}"), fix);
-        } else if s.kind == SubscriptionKind::Topic && s.handshake_at.is_none() && s.last_heard_at.is_none() && old {
+        } else if s.kind == SubscriptionKind::Topic
+            && s.handshake_at.is_none()
+            && s.last_heard_at.is_none()
+            && old
+        {
             let fix = "the server cannot reach the endpoint: network, certificate, push.public_url";
             report.bad("subscription", exit::PROBLEMS, format!("{id}: no handshake ever came"), fix);
         }
@@ -394,7 +401,12 @@ async fn server(
         if capability.offers(&need.resource_type, "search-type") == Some(false) {
             offers_all = false;
             let text = format!("the server does not offer to search {}", need.resource_type);
-            report.bad("search", exit::PROBLEMS, text, "what depends on it stays unknown until somebody attests it");
+            report.bad(
+                "search",
+                exit::PROBLEMS,
+                text,
+                "what depends on it stays unknown until somebody attests it",
+            );
             continue;
         }
         let parameters = capability.search_params(&need.resource_type);
@@ -403,18 +415,25 @@ async fn server(
         {
             offers_all = false;
             let text = format!("{} cannot be searched by {}", need.resource_type, need.patient_param);
-            report.bad("search", exit::PROBLEMS, text, "the pull reads what it can; ask the server's operator");
+            report.bad(
+                "search",
+                exit::PROBLEMS,
+                text,
+                "the pull reads what it can; ask the server's operator",
+            );
         }
     }
     if offers_all {
         report.good("search", "everything that the trial needs is offered");
     }
-    let (Some(store), Ok(cohort)) = (store, config.pull.cohort.parse::<Cohort>().and_then(Cohort::load)) else {
+    let (Some(store), Ok(cohort)) = (store, config.pull.cohort.parse::<Cohort>().and_then(Cohort::load))
+    else {
         return;
     };
     let keys = needs.iter().map(|need| cohort_cursor_key(client, &cohort, need));
     let reached = keys.filter_map(|key| time(&store.cursor(&key).ok().flatten()?)).min();
-    let allowed = period(&config.pull.schedule).map(|p| p * 2 + TimeDelta::minutes(config.pull.overlap_minutes.into()));
+    let allowed =
+        period(&config.pull.schedule).map(|p| p * 2 + TimeDelta::minutes(config.pull.overlap_minutes.into()));
     match (reached, allowed) {
         (None, _) => {
             let text = "no pull has ever been complete";
@@ -422,7 +441,12 @@ async fn server(
         }
         (Some(at), Some(allowed)) if now() - at > allowed => {
             let text = format!("complete only up to {}, older than two periods", at.to_rfc3339());
-            report.bad("pull", exit::PARTIAL, text, "is `serve` running? `trialbridge pull` says what is missing");
+            report.bad(
+                "pull",
+                exit::PARTIAL,
+                text,
+                "is `serve` running? `trialbridge pull` says what is missing",
+            );
         }
         (Some(at), _) => report.good("pull", format!("complete up to {}", at.to_rfc3339())),
     }
@@ -462,7 +486,8 @@ mod tests {
 
     #[test]
     fn free_space_is_read_from_df() {
-        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 40 60 40% /data\n";
+        let text =
+            "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 100 40 60 40% /data\n";
         assert_eq!(free_kib(text), Some(60));
         assert_eq!(free_kib("df: no such file"), None);
     }
@@ -470,7 +495,10 @@ mod tests {
     #[test]
     fn a_date_without_fractions_is_no_skew() {
         for (millis, expected) in [(0, 0), (-900, 0), (-6000, -5000), (-7000, -6000), (6000, 6000)] {
-            assert_eq!(skew(at(0) + TimeDelta::milliseconds(millis), at(0)), TimeDelta::milliseconds(expected));
+            assert_eq!(
+                skew(at(0) + TimeDelta::milliseconds(millis), at(0)),
+                TimeDelta::milliseconds(expected)
+            );
         }
     }
 
@@ -507,7 +535,8 @@ mod tests {
     #[test]
     fn what_waits_and_what_is_set_aside_is_found() {
         let dir = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(dir.path(), "test", "2026-11-22T08:00:00Z", Arc::new(PlainChain)).expect("opened");
+        let store = SqliteStore::open(dir.path(), "test", "2026-11-22T08:00:00Z", Arc::new(PlainChain))
+            .expect("opened");
         let mut report = Report::default();
         stored(&store, at(0), &mut report).expect("looked");
         assert_eq!(report.findings, []);
@@ -524,7 +553,8 @@ mod tests {
     #[test]
     fn subscriptions_that_cannot_be_trusted_are_found() {
         let dir = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(dir.path(), "test", "2026-11-22T08:00:00Z", Arc::new(PlainChain)).expect("opened");
+        let store = SqliteStore::open(dir.path(), "test", "2026-11-22T08:00:00Z", Arc::new(PlainChain))
+            .expect("opened");
         let audit = || NewAudit {
             at: "2026-11-22T08:00:00Z".into(),
             actor: "a".into(),

@@ -15,7 +15,9 @@ use crate::pipeline::{detail, stamp};
 use crate::sequence::{count, in_words};
 use crate::source::fhir_pull::Silent;
 use crate::source::needs;
-use crate::source::subscription::{HookSecret, Hooks, Limits, Order, Pull, Shape, Wake, Watcher, endpoint, router};
+use crate::source::subscription::{
+    HookLimits, HookSecret, Hooks, Limits, Order, Pull, Shape, Wake, Watcher, endpoint, router,
+};
 use crate::store::{
     NewAudit, NewSubscription, Store, Subscription, SubscriptionChange, SubscriptionKind,
     SubscriptionPayload, SubscriptionState, Word,
@@ -118,7 +120,10 @@ fn orders(shell: &Shell, a: &Create, release: Release) -> Result<(Shape, Vec<Str
         }
         Kind::Topic => {
             if !a.types.is_empty() {
-                return Err(usage("--type goes with --kind rest-hook", "a topic says itself what it watches"));
+                return Err(usage(
+                    "--type goes with --kind rest-hook",
+                    "a topic says itself what it watches",
+                ));
             }
             let hint = "ask the server's documentation, or GET SubscriptionTopic";
             let topic = a.topic.clone().ok_or_else(|| usage("--topic is missing", hint))?;
@@ -148,9 +153,9 @@ fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
     let hint = "set [push] public_url to where hospital systems reach this program";
     let public = a.endpoint.as_deref().or(shell.config.push.public_url.as_deref());
     let public = public.ok_or_else(|| Failure::new(exit::CONFIG, "no public address is configured", hint))?;
-    let parsed = url::Url::parse(public).ok().filter(|u| {
-        matches!(u.scheme(), "http" | "https") && u.username().is_empty() && u.query().is_none()
-    });
+    let parsed = url::Url::parse(public)
+        .ok()
+        .filter(|u| matches!(u.scheme(), "http" | "https") && u.username().is_empty() && u.query().is_none());
     if parsed.is_none() {
         return Err(Failure::new(exit::CONFIG, "push.public_url is no http or https URL", hint));
     }
@@ -187,7 +192,8 @@ async fn created(
     let held = store.subscriptions()?;
     let (stop, wake) = (CancellationToken::new(), Arc::new(Wake::default()));
     let listener = serve::listen(a.listen.as_ref().unwrap_or(&shell.config.serve.listen), "--listen").await?;
-    let hooks = Hooks::new(Arc::clone(store), client.clone(), Arc::new(SystemClock), wake);
+    let limits = HookLimits::default();
+    let hooks = Hooks::new(Arc::clone(store), client.clone(), Arc::new(SystemClock), wake, limits);
     let listening = serve::spawn(listener, router(hooks), &stop);
     let mut ids = Vec::new();
     let mut failure = None;
@@ -212,7 +218,8 @@ async fn created(
     // A connection that a server keeps open must not keep the command.
     let _ = tokio::time::timeout(Duration::from_secs(5), listening).await;
     let inactive = waited?;
-    let rows: Vec<Subscription> = store.subscriptions()?.into_iter().filter(|s| ids.contains(&s.id)).collect();
+    let rows: Vec<Subscription> =
+        store.subscriptions()?.into_iter().filter(|s| ids.contains(&s.id)).collect();
     print(global, &rows.into_iter().map(|s| (s, None)).collect::<Vec<_>>())?;
     if let Some(failure) = failure {
         return Err(failure);
@@ -395,7 +402,8 @@ fn print(global: &Global, rows: &[(Subscription, Option<SubscriptionState>)]) ->
                 ]
             })
             .collect();
-        let header = ["id", "watches", "state", "at server", "last heard", "events", "missing", "silent since"];
+        let header =
+            ["id", "watches", "state", "at server", "last heard", "events", "missing", "silent since"];
         out.line(table(&header, &cells).trim_end())?;
         for (s, there) in rows {
             let state = there.unwrap_or(s.state);
@@ -445,10 +453,9 @@ impl Pull for OnePull<'_> {
 
 fn catch_up(global: &Global, shell: &Shell, id: Option<&str>) -> Outcome {
     let client = shell.client()?;
-    let store = shell.open("sub catchup").map_err(|f| Failure {
-        hint: "`serve` recovers by itself; stop it to do so by hand".into(),
-        ..f
-    })?;
+    let store = shell
+        .open("sub catchup")
+        .map_err(|f| Failure { hint: "`serve` recovers by itself; stop it to do so by hand".into(), ..f })?;
     if let Some(id) = id {
         known(&*store, id)?;
     }
@@ -486,7 +493,11 @@ fn catch_up(global: &Global, shell: &Shell, id: Option<&str>) -> Outcome {
 
 fn known(store: &dyn Store, id: &str) -> Result<Subscription, Failure> {
     store.subscription(id)?.ok_or_else(|| {
-        Failure::new(exit::PROBLEMS, "there is no Subscription of this id", "`trialbridge sub status` lists them")
+        Failure::new(
+            exit::PROBLEMS,
+            "there is no Subscription of this id",
+            "`trialbridge sub status` lists them",
+        )
     })
 }
 
@@ -498,9 +509,8 @@ fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
 
 fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
     let client = shell.client()?;
-    let store = shell
-        .open("sub delete")
-        .map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
+    let store =
+        shell.open("sub delete").map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
     let s = known(&*store, id)?;
     if s.server != client.base_url() {
         let text = "this Subscription is held at another server than the configured one";

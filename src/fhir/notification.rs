@@ -273,7 +273,9 @@ pub fn read(bytes: &[u8]) -> Read<Arrival> {
             let bundle: WireBundle<'_> = read_shallow(text)?;
             match bundle.bundle_type.as_deref() {
                 Some("history" | "subscription-notification") => {}
-                _ => return Err(malformed("Bundle.type", "history or subscription-notification is expected")),
+                _ => {
+                    return Err(malformed("Bundle.type", "history or subscription-notification is expected"));
+                }
             }
             notification(&bundle).map(|n| Arrival::Notification(Box::new(n)))
         }
@@ -320,8 +322,7 @@ fn notification(bundle: &WireBundle<'_>) -> Read<Notification> {
         .and_then(|e| e.resource)
         .ok_or_else(|| malformed(FIRST, "Parameters (R4) or SubscriptionStatus (R4B, R5) is expected"))?;
     let head: Head<'_> = read_shallow(first.get()).map_err(|e| below(e, FIRST))?;
-    let mut notification =
-        status_of(head.resource_type.as_deref().unwrap_or_default(), first.get(), FIRST)?;
+    let mut notification = status_of(head.resource_type.as_deref().unwrap_or_default(), first.get(), FIRST)?;
     for (index, entry) in bundle.entry.iter().enumerate().skip(1) {
         let Some(resource) = entry.resource else { continue };
         let path = format!("Bundle.entry[{index}].resource");
@@ -495,7 +496,8 @@ fn count(raw: Option<&RawValue>, path: &str) -> Read<Option<u64>> {
 
 fn codes(concept: &Concept<'_>) -> impl Iterator<Item = String> {
     let plain = |code: &&str| {
-        (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        (1..=64).contains(&code.len())
+            && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
     };
     concept
         .coding

@@ -123,17 +123,34 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionChange {
     /// The server has it, under this id.
-    Posted { remote_id: String },
+    Posted {
+        remote_id: String,
+    },
     State(SubscriptionState),
     /// Nothing comes any more.
-    Silent { at: String },
+    Silent {
+        at: String,
+    },
     /// The server counts anew.
-    Renumbered { at: String },
-    PullWanted { at: String },
+    Renumbered {
+        at: String,
+    },
+    PullWanted {
+        at: String,
+    },
     /// All events that were missed came after all.
-    Repaired { at: String },
+    Repaired {
+        at: String,
+    },
     /// Everything there was at `started` has been read again, and with it all events up to `through`.
-    Reconciled { started: String, through: u64, at: String },
+    Reconciled {
+        started: String,
+        through: u64,
+        at: String,
+    },
     /// As `Reconciled`, and the server's count begins anew after `complete_to`.
-    NewEpoch { complete_to: u64, at: String },
+    NewEpoch {
+        complete_to: u64,
+        at: String,
+    },
 }

@@ -87,7 +87,10 @@ fn what_cannot_be_asked_for_is_refused_before_anything_is_sent() {
     }
     Bench::new(&hospital).run(&["sub", "create"]).code(10).says("public_url");
     assert!(at_hospital(&hospital).is_empty());
-    let nobody = Bench::with("http://127.0.0.1:1/fhir", "[push]\npublic_url = \"http://127.0.0.1:1\"\n[serve]\nlisten = \"127.0.0.1:0\"\n");
+    let nobody = Bench::with(
+        "http://127.0.0.1:1/fhir",
+        "[push]\npublic_url = \"http://127.0.0.1:1\"\n[serve]\nlisten = \"127.0.0.1:0\"\n",
+    );
     nobody.run(&["sub", "create", "--type", "Patient"]).code(11);
 }
 
@@ -132,7 +135,10 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     // The configuration, and a hospital that does not answer.
     std::fs::write(bench.path("trialbridge.toml"), "data_dri = \"x\"\n").expect("written");
     assert_eq!(found(bench.run(&["doctor"]).code(10)), [("config".to_owned(), 10)]);
-    let nobody = Bench::with("http://127.0.0.1:1/fhir", "[serve]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n");
+    let nobody = Bench::with(
+        "http://127.0.0.1:1/fhir",
+        "[serve]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n",
+    );
     let alone = found(nobody.run(&["doctor"]).code(11));
     assert!(alone.contains(&("fhir".to_owned(), 11)), "{alone:?}");
 }

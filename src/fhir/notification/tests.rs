@@ -51,9 +51,7 @@ fn status(shape: Shape, status: &str, kind: &str, since: &str, event: Option<(u6
                     Says::Empty => String::new(),
                     _ => format!(r#","focus":{{"reference":"{FOCUS}"}}"#),
                 };
-                format!(
-                    r#","notificationEvent":[{{"eventNumber":"{number}","timestamp":"{AT}"{focus}}}]"#
-                )
+                format!(r#","notificationEvent":[{{"eventNumber":"{number}","timestamp":"{AT}"{focus}}}]"#)
             });
             format!(
                 r#"{{"resourceType":"SubscriptionStatus","id":"9d98f2be","status":"{status}","type":"{kind}",
@@ -68,7 +66,11 @@ fn bundle(shape: Shape, status: &str, others: &[&str]) -> String {
     let word = if matches!(shape, Shape::R5) { "subscription-notification" } else { "history" };
     let others: String = others
         .iter()
-        .map(|r| format!(r#",{{"fullUrl":"{FOCUS}","resource":{r},"request":{{"method":"POST","url":"Encounter"}}}}"#))
+        .map(|r| {
+            format!(
+                r#",{{"fullUrl":"{FOCUS}","resource":{r},"request":{{"method":"POST","url":"Encounter"}}}}"#
+            )
+        })
         .collect();
     format!(
         r#"{{"resourceType":"Bundle","type":"{word}","timestamp":"{AT}","entry":[
@@ -209,19 +211,34 @@ fn what_is_no_notification_says_where_and_never_what() {
         (r#"{"resourceType":"Patient","resourceType":"Group"}"#, "resourceType", "duplicate-key"),
         (r#"{"resourceType":"Bundle","type":"transaction"}"#, "Bundle.type", "structure"),
         (r#"{"resourceType":"Bundle","type":"history"}"#, "Bundle.entry[0].resource", "structure"),
-        (r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"Patient"}}]}"#,
-         "Bundle.entry[0].resource", "structure"),
-        (r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus"}}]}"#,
-         "Bundle.entry[0].resource.type", "structure"),
-        (r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
+        (
+            r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"Patient"}}]}"#,
+            "Bundle.entry[0].resource",
+            "structure",
+        ),
+        (
+            r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus"}}]}"#,
+            "Bundle.entry[0].resource.type",
+            "structure",
+        ),
+        (
+            r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
             "type":"event-notification","notificationEvent":[{"eventNumber":"0"}]}}]}"#,
-         "Bundle.entry[0].resource.notificationEvent[0].eventNumber", "structure"),
-        (r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
+            "Bundle.entry[0].resource.notificationEvent[0].eventNumber",
+            "structure",
+        ),
+        (
+            r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
             "type":"event-notification","notificationEvent":[{"focus":{"reference":"Patient/Zhang"}}]}}]}"#,
-         "Bundle.entry[0].resource.notificationEvent[0].eventNumber", "structure"),
-        (r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
+            "Bundle.entry[0].resource.notificationEvent[0].eventNumber",
+            "structure",
+        ),
+        (
+            r#"{"resourceType":"Bundle","type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus",
             "type":"heartbeat","topic":["Zhang"]}}]}"#,
-         "Bundle.entry[0].resource.topic", "structure"),
+            "Bundle.entry[0].resource.topic",
+            "structure",
+        ),
     ] {
         let error = read(text.as_bytes()).expect_err(text);
         assert_eq!((error.path().as_str(), error.code()), (path, code), "{text}");

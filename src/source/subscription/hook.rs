@@ -28,6 +28,21 @@ use std::time::Duration;
 /// Seconds after which a sender may try again.
 const RETRY_SECONDS: &str = "30";
 
+/// How much a sender may send, and how long it waits.
+#[derive(Debug, Clone, Copy)]
+pub struct HookLimits {
+    pub max_body_bytes: usize,
+    /// Longest wait for the disk before the sender is told to come again.
+    pub patience: Duration,
+}
+
+impl Default for HookLimits {
+    /// 10 MiB a notification; an answer within a second.
+    fn default() -> HookLimits {
+        HookLimits { max_body_bytes: 10 << 20, patience: Duration::from_millis(900) }
+    }
+}
+
 /// What the hook stands on.
 #[derive(Clone)]
 pub struct Hooks(Arc<Inner>);
@@ -38,25 +53,20 @@ struct Inner {
     client: FhirClient,
     clock: Arc<dyn Clock>,
     wake: Arc<Wake>,
-    max_body_bytes: usize,
-    /// Longest wait for the disk before the sender is told to come again.
-    patience: Duration,
+    limits: HookLimits,
     /// When each kind of refusal was last put into the audit, and how many came since.
     refusals: Mutex<BTreeMap<&'static str, (DateTime<Utc>, u64)>>,
 }
 
 impl Hooks {
-    /// 10 MiB a notification, 900 ms for the disk.
-    pub fn new(store: Arc<dyn Store>, client: FhirClient, clock: Arc<dyn Clock>, wake: Arc<Wake>) -> Hooks {
-        Hooks(Arc::new(Inner {
-            store,
-            client,
-            clock,
-            wake,
-            max_body_bytes: 10 << 20,
-            patience: Duration::from_millis(900),
-            refusals: Mutex::default(),
-        }))
+    pub fn new(
+        store: Arc<dyn Store>,
+        client: FhirClient,
+        clock: Arc<dyn Clock>,
+        wake: Arc<Wake>,
+        limits: HookLimits,
+    ) -> Hooks {
+        Hooks(Arc::new(Inner { store, client, clock, wake, limits, refusals: Mutex::default() }))
     }
 }
 
@@ -172,14 +182,14 @@ impl Hooks {
             let text = "the path names no resource of FHIR";
             return Answer::refused(StatusCode::BAD_REQUEST, "malformed", "invalid", text);
         }
-        let bytes = match read_body(body, &parts.headers, self.0.max_body_bytes).await {
+        let bytes = match read_body(body, &parts.headers, self.0.limits.max_body_bytes).await {
             Ok(bytes) => bytes,
             Err(answer) => return answer,
         };
         let gone = parts.method == Method::DELETE;
         let this = self.clone();
         let work = move || this.store(&subscription, named, gone, bytes);
-        match tokio::time::timeout(self.0.patience, tokio::task::spawn_blocking(work)).await {
+        match tokio::time::timeout(self.0.limits.patience, tokio::task::spawn_blocking(work)).await {
             Ok(Ok(answer)) => answer,
             // The disk is slow. If it is stored after all, the repetition changes nothing.
             Err(_) => {
@@ -264,13 +274,7 @@ impl Hooks {
     }
 
     /// Bytes to the inbox, then the count; blocks until both are on disk.
-    fn store(
-        &self,
-        s: &Subscription,
-        named: Option<(String, String)>,
-        gone: bool,
-        bytes: Vec<u8>,
-    ) -> Answer {
+    fn store(&self, s: &Subscription, named: Option<(String, String)>, gone: bool, bytes: Vec<u8>) -> Answer {
         let at = stamp(self.0.clock.now());
         let arrival = match notification::read(&bytes) {
             _ if gone => Ok(Arrival::Empty),
@@ -386,7 +390,10 @@ fn fits(
             if let (Some(named), Some(ours)) = (named, s.remote_id.as_deref())
                 && named != ours
             {
-                return Err(wrong("SubscriptionStatus.subscription", "the Subscription of this hook is expected"));
+                return Err(wrong(
+                    "SubscriptionStatus.subscription",
+                    "the Subscription of this hook is expected",
+                ));
             }
         }
         _ => {}
@@ -406,7 +413,7 @@ async fn read_body(body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
         .unwrap_or(0);
     let too_large = || {
-        let text = "the notification is larger than 10 MiB; ask for fewer events with maxCount";
+        let text = "the notification is larger than is taken; ask for fewer events with maxCount";
         Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "too-long", text)
     };
     if announced > limit as u64 {

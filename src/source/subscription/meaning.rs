@@ -63,7 +63,11 @@ pub(super) fn heard(client: &FhirClient, n: &Notification, at: &str) -> Result<H
             Some(Focus::Nowhere) | None => heard.pull = true,
         }
         let at = event.timestamp.as_deref().and_then(|t| DateTime::parse_from_rfc3339(t).ok());
-        heard.events.push(Observed { number: event.number, at: at.map(|t| t.timestamp_millis()), focus: name });
+        heard.events.push(Observed {
+            number: event.number,
+            at: at.map(|t| t.timestamp_millis()),
+            focus: name,
+        });
     }
     // An event that is only counted: the server left the list out.
     if n.kind == Kind::Event && n.events.is_empty() {

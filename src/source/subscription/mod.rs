@@ -15,7 +15,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use hook::{Hooks, router};
+pub use hook::{HookLimits, Hooks, router};
 pub use recovery::{Limits, Pull, Step, Watcher, watch};
 pub use resource::{Order, Shape, endpoint};
 pub use secret::{HookSecret, matches};

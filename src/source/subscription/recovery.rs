@@ -97,7 +97,8 @@ struct Memory {
     silent_acted: Option<DateTime<Utc>>,
 }
 
-/// The task that looks after the Subscriptions of one server.
+/// The task that looks after the Subscriptions of one server. It may block its thread for the length
+/// of a commit, as the pull does.
 pub struct Watcher<P> {
     store: Arc<dyn Store>,
     client: FhirClient,
@@ -174,8 +175,15 @@ impl<P: Pull> Watcher<P> {
         for s in self.ours()?.into_iter().filter(|s| only.is_none_or(|id| s.id == id)) {
             let mut reasons = BTreeSet::new();
             if s.kind == SubscriptionKind::Topic {
-                self.topic(&s, suspects.contains(&s.id), now_at_all_costs, &mut reasons, &mut counts, &mut step)
-                    .await?;
+                self.topic(
+                    &s,
+                    suspects.contains(&s.id),
+                    now_at_all_costs,
+                    &mut reasons,
+                    &mut counts,
+                    &mut step,
+                )
+                .await?;
             }
             self.silence(&s, &mut reasons).await?;
             if s.pull_wanted_at.is_some() {
@@ -238,8 +246,7 @@ impl<P: Pull> Watcher<P> {
         }
         for (id, (through, renumbered)) in through {
             let at = stamp(now);
-            let change =
-                SubscriptionChange::Reconciled { started: started.clone(), through, at: at.clone() };
+            let change = SubscriptionChange::Reconciled { started: started.clone(), through, at: at.clone() };
             self.store.change_subscription(&id, change, None)?;
             if renumbered {
                 // Recovery is the subscriber's decision: it is made here, after everything was read, and
@@ -248,7 +255,11 @@ impl<P: Pull> Watcher<P> {
                 let audit = self.audit("subscription.epoch", &[("subscription", &id)]);
                 let change = SubscriptionChange::NewEpoch { complete_to, at };
                 self.store.change_subscription(&id, change, Some(audit))?;
-                tracing::warn!(event = "subscription.epoch", id, "the server's new count is followed from here");
+                tracing::warn!(
+                    event = "subscription.epoch",
+                    id,
+                    "the server's new count is followed from here"
+                );
             }
         }
         Ok(())
@@ -265,7 +276,8 @@ impl<P: Pull> Watcher<P> {
         step: &mut Step,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let first = !std::mem::replace(&mut self.memory.entry(s.id.clone()).or_default().asked_at_start, true);
+        let first =
+            !std::mem::replace(&mut self.memory.entry(s.id.clone()).or_default().asked_at_start, true);
         let mut renumbered = s.renumbered_at.is_some();
         if suspect || renumbered || at_once || (first && s.highest > 0) {
             let told = self.ask(s).await?;
@@ -299,7 +311,11 @@ impl<P: Pull> Watcher<P> {
             return Ok(());
         }
         let Some(s) = self.store.subscription(&s.id)? else { return Ok(()) };
-        let ripe = s.gap_since.as_deref().and_then(read).is_some_and(|t| at_once || now >= t + delta(self.limits.grace));
+        let ripe = s
+            .gap_since
+            .as_deref()
+            .and_then(read)
+            .is_some_and(|t| at_once || now >= t + delta(self.limits.grace));
         if s.missing.is_empty() || !ripe {
             return Ok(());
         }
@@ -369,11 +385,17 @@ impl<P: Pull> Watcher<P> {
         reasons: &mut BTreeSet<&'static str>,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let heard = [Some(s.created_at.as_str()), s.last_heard_at.as_deref()].into_iter().flatten().filter_map(read).max();
+        let heard = [Some(s.created_at.as_str()), s.last_heard_at.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter_map(read)
+            .max();
         let Some(heard) = heard else { return Ok(()) };
         let heartbeat = (s.kind == SubscriptionKind::Topic).then_some(s.heartbeat_seconds).flatten();
         let (after, reason) = match (heartbeat, self.limits.quiet) {
-            (Some(seconds), _) => (TimeDelta::seconds(i64::from(seconds)) * SILENT_PERIODS, "subscription-silent"),
+            (Some(seconds), _) => {
+                (TimeDelta::seconds(i64::from(seconds)) * SILENT_PERIODS, "subscription-silent")
+            }
             (None, Some(quiet)) => (delta(quiet), "subscription-quiet"),
             (None, None) => return Ok(()),
         };
@@ -480,7 +502,10 @@ impl<P: Pull> Watcher<P> {
                     step.read += 1;
                 }
                 Err(error) => {
-                    let down = matches!(error, ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. });
+                    let down = matches!(
+                        error,
+                        ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. }
+                    );
                     self.failed(wanted, &before)?;
                     if down {
                         return Ok(());

@@ -26,9 +26,7 @@ mod tests;
 
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
-use super::subscription::{
-    Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted,
-};
+use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
 use super::{Result, Store};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ffi};
 use sha2::{Digest, Sha256};

@@ -80,10 +80,7 @@ pub(crate) fn notifications_are_counted_once_in_any_order(store: &dyn Store) {
     assert_eq!(s.repaired_at.as_deref(), Some(LATER));
     assert_eq!(get(store, "b").missing, [4..=5], "another one is not concerned");
     assert_eq!(store.subscriptions().expect("read").len(), 3);
-    assert_eq!(
-        store.put_subscription(new("a"), audit("again")).expect_err("taken").code(),
-        "constraint"
-    );
+    assert_eq!(store.put_subscription(new("a"), audit("again")).expect_err("taken").code(), "constraint");
 }
 
 pub(crate) fn a_server_that_counts_anew_is_never_believed_silently(store: &dyn Store) {
@@ -128,7 +125,11 @@ pub(crate) fn what_has_to_be_read_is_not_forgotten(store: &dyn Store) {
     let left = store.subscription_wanted(10).expect("read");
     assert_eq!((left.len(), left[0].attempts), (1, 1));
     // The same event once more asks for nothing new.
-    store.note_subscription("a", Heard { wanted: vec![(1, "Observation".into(), "o1".into())], ..named(LATER, 1) })
+    store
+        .note_subscription(
+            "a",
+            Heard { wanted: vec![(1, "Observation".into(), "o1".into())], ..named(LATER, 1) },
+        )
         .expect("noted");
     assert_eq!(store.subscription_wanted(10).expect("read"), left);
     assert_eq!(get(store, "a").pull_wanted_at.as_deref(), Some(NOW));

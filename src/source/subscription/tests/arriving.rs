@@ -21,7 +21,10 @@ async fn every_kind_is_answered_and_counted() {
     assert_eq!((s.complete_to, s.highest, s.state), (1, 1, SubscriptionState::Active));
     let inbox = world.inbox();
     assert_eq!(inbox.len(), 1, "only what speaks of a resource is kept");
-    assert_eq!((inbox[0].origin.as_str(), inbox[0].source.as_str()), ("subscription", world.server.base.as_str()));
+    assert_eq!(
+        (inbox[0].origin.as_str(), inbox[0].source.as_str()),
+        ("subscription", world.server.base.as_str())
+    );
     assert_eq!(inbox[0].bytes, event(1).into_bytes(), "exactly as received");
     assert!(world.server.lines().is_empty(), "nothing is asked within a request");
 }
@@ -57,7 +60,8 @@ async fn a_forged_notification_triggers_nothing() {
             assert_eq!(answer.status, status, "{id}");
             assert!(answer.text.contains("OperationOutcome"));
         }
-        let answer = world.send("PUT", &format!("{id}/Observation/o1"), secret, &resource("Observation", "o1")).await;
+        let answer =
+            world.send("PUT", &format!("{id}/Observation/o1"), secret, &resource("Observation", "o1")).await;
         assert_eq!(answer.status, status);
     }
     let s = world.here();
@@ -90,7 +94,11 @@ async fn a_focus_elsewhere_is_refused() {
         let body = notification("event-notification", 1, &[(1, &focus)]);
         let answer = world.send("POST", "s1", Some(&HookSecret::new(SECRET)), &body).await;
         assert_eq!(answer.status, 400, "{focus}");
-        assert!(!answer.text.contains("evil") && answer.text.contains("notificationEvent.focus"), "{}", answer.text);
+        assert!(
+            !answer.text.contains("evil") && answer.text.contains("notificationEvent.focus"),
+            "{}",
+            answer.text
+        );
         assert!(answer.headers.contains_key("x-trialbridge-message"));
     }
     let set_aside = world.store.quarantine_list(Some(QuarantineState::Open), 10).expect("read");
@@ -162,7 +170,8 @@ async fn a_body_has_its_limits() {
     let large = " ".repeat((10 << 20) + 1);
     assert_eq!(world.send("POST", "s1", Some(&secret), &large).await.status, 413);
     let request = world.http.post(format!("{}/s1", world.hook)).header("Content-Encoding", "gzip");
-    let response = request.header("Authorization", secret.header()).body("x").send().await.expect("an answer");
+    let response =
+        request.header("Authorization", secret.header()).body("x").send().await.expect("an answer");
     assert_eq!(response.status().as_u16(), 415);
     assert!(world.inbox().is_empty());
 }

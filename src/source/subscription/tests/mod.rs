@@ -58,7 +58,10 @@ struct Answer {
 }
 
 impl World {
-    async fn new(kind: SubscriptionKind, answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> World {
+    async fn new(
+        kind: SubscriptionKind,
+        answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> World {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let server = Mock::start(answer).await;
         let (client, clock) = server.client_with(|_| {});
@@ -81,7 +84,9 @@ impl World {
         let posted = SubscriptionChange::Posted { remote_id: "17".into() };
         store.change_subscription("s1", posted, None).expect("posted");
         let (pulls, wake) = (Arc::new(Pulls::default()), Arc::new(Wake::default()));
-        let hooks = Hooks::new(store.clone(), client.clone(), clock.clone(), wake.clone());
+        // A slow disk is no part of these tests.
+        let limits = HookLimits { patience: Duration::from_secs(600), ..HookLimits::default() };
+        let hooks = Hooks::new(store.clone(), client.clone(), clock.clone(), wake.clone(), limits);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let hook = format!("http://{}/hook", listener.local_addr().expect("bound"));
         tokio::spawn(async move { axum::serve(listener, router(hooks)).await });

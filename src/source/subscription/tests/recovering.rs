@@ -83,7 +83,9 @@ async fn a_gap_that_nobody_fills_is_pulled() {
 async fn a_missing_heartbeat_is_noticed_asked_about_and_pulled() {
     let status = |seen: &Seen, _: usize| match seen.path.ends_with("/$status") {
         true => Reply::json(
-            notification("query-status", 3, &[]).replace("\"history\"", "\"searchset\"").replace("active", "error"),
+            notification("query-status", 3, &[])
+                .replace("\"history\"", "\"searchset\"")
+                .replace("active", "error"),
         ),
         false => Reply::status(404),
     };
@@ -123,9 +125,9 @@ async fn a_missing_heartbeat_is_noticed_asked_about_and_pulled() {
 #[tokio::test]
 async fn a_silent_rest_hook_is_not_trusted() {
     let off = |seen: &Seen, _: usize| match seen.path.as_str() {
-        "/fhir/Subscription/17" => {
-            Reply::json(r#"{"resourceType":"Subscription","id":"17","status":"off","channel":{"type":"rest-hook"}}"#)
-        }
+        "/fhir/Subscription/17" => Reply::json(
+            r#"{"resourceType":"Subscription","id":"17","status":"off","channel":{"type":"rest-hook"}}"#,
+        ),
         _ => Reply::status(404),
     };
     let mut world = World::new(SubscriptionKind::RestHook, off).await;
@@ -168,7 +170,8 @@ async fn what_was_named_is_read_and_what_is_gone_is_deleted() {
         _ => Reply::status(500),
     };
     let mut world = World::new(SubscriptionKind::Topic, server).await;
-    let focus = [(1, "Observation/here"), (2, "Observation/gone"), (3, "Encounter/e1"), (4, "Patient/broken")];
+    let focus =
+        [(1, "Observation/here"), (2, "Observation/gone"), (3, "Encounter/e1"), (4, "Patient/broken")];
     assert_eq!(world.post(&notification("event-notification", 4, &focus)).await, 200);
     let before = world.inbox().len();
     let step = world.watcher.step().await.expect("stepped");
@@ -178,7 +181,10 @@ async fn what_was_named_is_read_and_what_is_gone_is_deleted() {
     let inbox = world.inbox();
     let text = |at: usize| String::from_utf8_lossy(&inbox[at].bytes).into_owned();
     assert_eq!(inbox.len(), before + 2);
-    assert!(text(before).contains(r#""url":"Observation/gone""#) || text(before + 1).contains(r#""url":"Observation/gone""#));
+    assert!(
+        text(before).contains(r#""url":"Observation/gone""#)
+            || text(before + 1).contains(r#""url":"Observation/gone""#)
+    );
     assert!(inbox.iter().all(|i| i.origin == "subscription" && i.source == world.server.base));
     // What cannot be read is tried a few times, then it is the pull's.
     for _ in 0..10 {
