@@ -8,7 +8,7 @@ use super::shell::{self, Shell, block_on, now};
 use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, operations};
 use crate::audit::Chain;
-use crate::client::FhirClient;
+use crate::client::{ClientConfig, FhirClient, RetryLimits};
 use crate::config::Config;
 use crate::protocol::Trial;
 use crate::sequence::in_words;
@@ -147,15 +147,23 @@ fn examine(global: &Global, config: &Config, a: &Arguments, report: &mut Report)
         report.good("fhir", "not asked");
         return Ok(());
     }
-    // One small page is enough to see whether we are let in.
-    let mut gentle = config.clone();
-    gentle.pull.page_size = 1;
-    match (shell::client(config), shell::client(&gentle)) {
-        (Ok(client), Ok(gentle)) => {
+    let client = shell::client(config).and_then(|client| {
+        // One small page is enough to see whether we are let in, and nobody waits for a doctor.
+        let hasty = ClientConfig {
+            page_size: 1,
+            connect_timeout: Duration::from_secs(4),
+            total_timeout: Duration::from_secs(8),
+            retry: RetryLimits { retries: 0, ..RetryLimits::default() },
+            ..client.config().clone()
+        };
+        FhirClient::new(hasty).map_err(|e| Failure::new(exit::CONFIG, e.to_string(), ""))
+    });
+    match client {
+        Ok(client) => {
             let trial = shell.as_ref().map(|s| &*s.trial);
-            block_on(server(&client, &gentle, config, trial, store.as_deref(), report))
+            block_on(server(&client, config, trial, store.as_deref(), report))
         }
-        (Err(failure), _) | (_, Err(failure)) => {
+        Err(failure) => {
             report.failed("fhir", failure, "see [fhir] in the configuration");
             Ok(())
         }
@@ -347,7 +355,6 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 
 async fn server(
     client: &FhirClient,
-    gentle: &FhirClient,
     config: &Config,
     trial: Option<&Trial>,
     store: Option<&dyn Store>,
@@ -376,7 +383,7 @@ async fn server(
         }
     }
     // The statement is public in most places: only a search shows whether we are let in.
-    match gentle.search_pages_in_url("Patient", Vec::new()).next().await {
+    match client.search_pages_in_url("Patient", Vec::new()).next().await {
         Ok(_) => report.good("authorised", "may search Patient"),
         Err(error) => {
             let fix = "[fhir.auth]: credentials, scope (system/*.rs), token_url";
