@@ -29,6 +29,7 @@ pub mod sequence;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod http;
 pub mod pipeline;
 pub mod sandbox;
 pub mod secret;

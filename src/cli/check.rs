@@ -48,6 +48,15 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     };
     if let Some(config) = &config {
         lines.push(format!("ok    config            {}", config.origin));
+        if let Err(error) = config.push.validate(&config.serve.listen) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                place: error.place,
+                id: "TB-C001",
+                text: error.text,
+                hint: "`serve` does not start like this".into(),
+            });
+        }
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
         if !arguments.no_network {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;

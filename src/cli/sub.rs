@@ -71,7 +71,7 @@ pub struct Create {
     /// In place of `push.public_url`
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// Where the handshake is answered while waiting; default: `serve.listen`
+    /// Where the handshake is answered while waiting, in plain HTTP; default: `push.listen`, else `serve.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Seconds to wait for the server to activate it
@@ -191,7 +191,9 @@ async fn created(
     let (shape, watches) = orders(shell, a, release)?;
     let held = store.subscriptions()?;
     let (stop, wake) = (CancellationToken::new(), Arc::new(Wake::default()));
-    let listener = serve::listen(a.listen.as_ref().unwrap_or(&shell.config.serve.listen), "--listen").await?;
+    let config = &shell.config;
+    let address = a.listen.as_ref().or(config.push.listen.as_ref()).unwrap_or(&config.serve.listen);
+    let listener = serve::listen(address, "--listen").await?;
     let limits = HookLimits::default();
     let hooks = Hooks::new(Arc::clone(store), client.clone(), Arc::new(SystemClock), wake, limits);
     let listening = serve::spawn(listener, router(hooks), &stop);

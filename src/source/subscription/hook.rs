@@ -10,13 +10,13 @@ use crate::client::{Clock, FhirClient};
 use crate::fhir::notification::{self, Arrival, Kind, NotificationError};
 use crate::fhir::reference::{is_id, type_and_id};
 use crate::fhir::release::is_resource_type;
+use crate::http::body::{self, BodyError, BodyLimits};
 use crate::pipeline::{detail, stamp};
 use crate::source::inbox;
 use crate::store::{Heard, NewAudit, Noted, Store, StoreError, Subscription, SubscriptionState};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
@@ -29,17 +29,17 @@ use std::time::Duration;
 const RETRY_SECONDS: &str = "30";
 
 /// How much a sender may send, and how long it waits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HookLimits {
-    pub max_body_bytes: usize,
+    pub body: BodyLimits,
     /// Longest wait for the disk before the sender is told to come again.
     pub patience: Duration,
 }
 
 impl Default for HookLimits {
-    /// 10 MiB a notification; an answer within a second.
+    /// An answer within a second.
     fn default() -> HookLimits {
-        HookLimits { max_body_bytes: 10 << 20, patience: Duration::from_millis(900) }
+        HookLimits { body: BodyLimits::default(), patience: Duration::from_millis(900) }
     }
 }
 
@@ -104,15 +104,24 @@ struct Answer {
     issue: Option<(&'static str, String, &'static str)>,
     /// The number of the inbox row.
     message: Option<i64>,
+    /// The rest of a body stands on the connection.
+    closes: bool,
 }
 
 impl Answer {
     fn taken(status: StatusCode, kind: &'static str, message: Option<i64>) -> Answer {
-        Answer { status, kind, outcome: "accepted", issue: None, message }
+        Answer { status, kind, outcome: "accepted", issue: None, message, closes: false }
     }
 
     fn refused(status: StatusCode, outcome: &'static str, code: &'static str, text: &'static str) -> Answer {
-        Answer { status, kind: "none", outcome, issue: Some((code, String::new(), text)), message: None }
+        Answer {
+            status,
+            kind: "none",
+            outcome,
+            issue: Some((code, String::new(), text)),
+            message: None,
+            closes: false,
+        }
     }
 
     fn at(mut self, expression: String) -> Answer {
@@ -120,6 +129,18 @@ impl Answer {
             issue.1 = expression;
         }
         self
+    }
+
+    fn unread(error: BodyError) -> Answer {
+        let (code, text) = match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ("too-long", "the notification is larger than is taken; ask for fewer events with maxCount")
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("not-supported", "send the body as it is, or with gzip"),
+            StatusCode::REQUEST_TIMEOUT => ("timeout", "the body took too long; send it again"),
+            _ => ("invalid", "the body is broken; send it again"),
+        };
+        Answer { closes: true, ..Answer::refused(error.status(), "malformed", code, text) }
     }
 
     fn storage(error: &StoreError) -> Answer {
@@ -152,6 +173,9 @@ impl IntoResponse for Answer {
             let bearer = axum::http::HeaderValue::from_static("Bearer");
             headers.insert(axum::http::header::WWW_AUTHENTICATE, bearer);
         }
+        if self.closes {
+            headers.insert(axum::http::header::CONNECTION, axum::http::HeaderValue::from_static("close"));
+        }
         if let Some(seq) = self.message {
             headers.insert("x-trialbridge-message", axum::http::HeaderValue::from(seq));
         }
@@ -175,16 +199,16 @@ impl Hooks {
             Ok(subscription) => subscription,
             Err(answer) => return answer,
         };
-        let (parts, body) = request.into_parts();
+        let (parts, sent) = request.into_parts();
         if let Some((resource_type, rid)) = &named
             && !(is_resource_type(resource_type) && is_id(rid))
         {
             let text = "the path names no resource of FHIR";
             return Answer::refused(StatusCode::BAD_REQUEST, "malformed", "invalid", text);
         }
-        let bytes = match read_body(body, &parts.headers, self.0.limits.max_body_bytes).await {
+        let bytes = match body::read(sent, &parts.headers, &self.0.limits.body).await {
             Ok(bytes) => bytes,
-            Err(answer) => return answer,
+            Err(error) => return Answer::unread(error),
         };
         let gone = parts.method == Method::DELETE;
         let this = self.clone();
@@ -399,32 +423,4 @@ fn fits(
         _ => {}
     }
     Ok(arrival)
-}
-
-/// The body, within its limit.
-async fn read_body(body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u8>, Answer> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-        let text = "the body is compressed; send it as it is";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Answer::refused(status, "malformed", "not-supported", text));
-    }
-    let announced = headers
-        .get(axum::http::header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let too_large = || {
-        let text = "the notification is larger than is taken; ask for fewer events with maxCount";
-        Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "too-long", text)
-    };
-    if announced > limit as u64 {
-        return Err(too_large());
-    }
-    match axum::body::to_bytes(body, limit).await {
-        Ok(bytes) => Ok(bytes.to_vec()),
-        Err(error) if error.to_string().contains("length limit") => Err(too_large()),
-        Err(_) => {
-            let text = "the body ended early; send it again";
-            Err(Answer::refused(StatusCode::BAD_REQUEST, "malformed", "invalid", text))
-        }
-    }
 }

@@ -8,7 +8,8 @@
 //! # Source
 //! Subscriptions R5 Backport IG, "Recovering from Errors":
 //! > "Clients are responsible for devising an appropriate method for recovering from errors."
-//! and `$events`: `eventsSinceNumber` and `eventsUntilNumber` are both inclusive.
+//!
+//! Of `$events`: `eventsSinceNumber` and `eventsUntilNumber` are both inclusive.
 
 use super::meaning::{heard, state};
 use super::{ORIGIN, Wake};
