@@ -196,7 +196,10 @@ async fn created(
     let listener = serve::listen(address, "--listen").await?;
     let limits = HookLimits::default();
     let hooks = Hooks::new(Arc::clone(store), client.clone(), Arc::new(SystemClock), wake, limits);
-    let listening = serve::spawn(listener, router(hooks), &stop);
+    // The server calls us by the name in the endpoint.
+    let mut hosts = config.serve.hosts.clone();
+    hosts.extend(url::Url::parse(public).ok().and_then(|u| u.host_str().map(str::to_owned)));
+    let listening = serve::spawn(listener, router(hooks), &hosts, &stop);
     let mut ids = Vec::new();
     let mut failure = None;
     for watched in watches {
