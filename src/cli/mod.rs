@@ -4,6 +4,7 @@ pub mod allocation;
 pub mod attest;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod hl7;
 pub mod init;
 pub mod operations;
@@ -14,6 +15,7 @@ pub mod score;
 pub mod screen;
 pub mod serve;
 pub mod shell;
+pub mod sub;
 pub mod subjects;
 pub mod trial;
 pub mod writeback;
@@ -162,6 +164,11 @@ pub enum Command {
     /// What could not be used
     #[command(subcommand)]
     Quarantine(operations::QuarantineCommand),
+    /// FHIR Subscriptions that we hold at the hospital's server
+    #[command(subcommand)]
+    Sub(sub::Command),
+    /// Find what is wrong with this installation, while `serve` runs or not
+    Doctor(doctor::Arguments),
     /// The audit log
     #[command(subcommand)]
     Audit(operations::AuditCommand),
@@ -227,6 +234,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Randomize(a) => randomize::run(global, a),
         Command::Writeback(a) => writeback::run(global, a),
         Command::Quarantine(c) => operations::quarantine(global, c),
+        Command::Sub(c) => sub::run(global, c),
+        Command::Doctor(a) => doctor::run(global, a),
         Command::Audit(c) => operations::audit(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),

@@ -284,6 +284,9 @@ impl Intake<'_> {
                         self.unusable(place, "Bundle", reason(&error), at, Some(text));
                     }
                 }
+                // What a notification or an operation says of itself.
+                Content::Resource(text)
+                    if matches!(type_of(text).as_deref(), Some("Parameters" | "SubscriptionStatus")) => {}
                 Content::Resource(text) => self.resource(text, place, &around),
                 Content::Deletion(url) => self.deletion(&url, place),
                 Content::Nothing => {}

@@ -5,3 +5,4 @@ pub mod files;
 pub mod inbox;
 pub mod mllp;
 pub mod needs;
+pub mod subscription;

@@ -7,7 +7,7 @@ use super::stored::Verdicts;
 use super::trouble::Trouble;
 use super::worklist::DECISIONS;
 use crate::protocol::Trial;
-use crate::store::{Health, QuarantineState, Store, StoreError};
+use crate::store::{Health, QuarantineState, Store, StoreError, SubscriptionState};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -153,6 +153,14 @@ fn describe() {
     describe_gauge!("trialbridge_subjects", "Subjects by their latest decision");
     describe_gauge!("trialbridge_criteria_unknown", "Subjects of whom the data do not say it");
     describe_gauge!("trialbridge_quarantine_messages", "Entries set aside that nobody has resolved");
+    describe_gauge!(
+        "trialbridge_subscription_last_heartbeat_timestamp_seconds",
+        "When each Subscription's server last sent a heartbeat"
+    );
+    describe_counter!(
+        "trialbridge_subscription_missed_events_total",
+        "Events of Subscriptions that did not come within the grace"
+    );
     describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
 }
 
@@ -183,6 +191,13 @@ fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
     }
     for (reason, count) in reasons {
         gauge!("trialbridge_quarantine_messages", "reason" => reason).set(count);
+    }
+    for held in store.subscriptions()?.into_iter().filter(|s| s.state != SubscriptionState::Deleted) {
+        let at = held.last_heartbeat_at.and_then(|t| chrono::DateTime::parse_from_rfc3339(&t).ok());
+        if let Some(at) = at {
+            gauge!("trialbridge_subscription_last_heartbeat_timestamp_seconds", "source" => held.id)
+                .set(at.timestamp() as f64);
+        }
     }
     for (state, count) in
         [("pending", inbox.pending), ("processed", inbox.processed), ("quarantined", inbox.quarantined)]

@@ -12,5 +12,6 @@ mod operations;
 mod pull;
 mod randomize;
 mod serve;
+mod subscriptions;
 mod support;
 mod writeback;
