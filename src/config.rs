@@ -434,6 +434,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Names, besides this machine's own, that the listeners answer for.
+    pub fn hosts(&self) -> Vec<String> {
+        let public = self.push.public_url.as_deref().and_then(|text| url::Url::parse(text).ok());
+        let host = public.as_ref().and_then(url::Url::host_str).map(str::to_owned);
+        self.serve.hosts.iter().cloned().chain(host).collect()
+    }
+
     /// Reads a configuration from a text; `name` is used in errors.
     pub fn read(
         name: &str,

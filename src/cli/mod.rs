@@ -6,6 +6,7 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 pub mod hl7;
+pub mod inbound;
 pub mod init;
 pub mod operations;
 pub mod output;

@@ -84,11 +84,30 @@ pub fn deleted(store: &dyn Store, origin: &str, key: &RecordKey) -> Result<(), S
 /// # Errors
 /// Those of the store; `busy` if more wait than can be held.
 pub async fn receive(store: &dyn Store, incoming: Incoming) -> Result<Receipt, StoreError> {
+    queue(store, incoming).on_disk().await
+}
+
+/// Puts a message into the queue of the store without waiting for anything.
+pub fn queue(store: &dyn Store, incoming: Incoming) -> Queued {
     let (tell, told) = tokio::sync::oneshot::channel();
     // A sender that has gone away is told nothing; what it sent is stored all the same.
     store.accept_then(incoming, Box::new(move |receipt| drop(tell.send(receipt))));
-    told.await
-        .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
+    Queued(told)
+}
+
+/// A message on its way to the disk.
+pub struct Queued(tokio::sync::oneshot::Receiver<Result<Receipt, StoreError>>);
+
+impl Queued {
+    /// Its receipt, once it is on disk.
+    ///
+    /// # Errors
+    /// Those of the store; `busy` if more wait than can be held.
+    pub async fn on_disk(self) -> Result<Receipt, StoreError> {
+        self.0
+            .await
+            .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
+    }
 }
 
 /// Pages and cursors of a pull.

@@ -12,7 +12,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use metrics::{describe_counter, describe_gauge, gauge};
+use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ use std::sync::OnceLock;
 
 /// Quarantine entries that one scrape counts at most: each brings its bytes along.
 const COUNTED: usize = 10_000;
+
+/// Upper bounds of the times to an answer.
+const ACK_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 #[derive(Serialize)]
 struct Check {
@@ -103,9 +106,15 @@ fn pull_check(pull: &Pull) -> Check {
 pub fn install_metrics() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let install = || {
-        let handle = PrometheusBuilder::new().install_recorder().ok();
+        let handle = PrometheusBuilder::new()
+            .set_buckets(&ACK_SECONDS)
+            .ok()
+            .and_then(|builder| builder.install_recorder().ok());
         describe_counter!("trialbridge_http_refused_total", "Refused or cut before anybody looked into it");
         describe_counter!("trialbridge_auth_refused_total", "Callers that were not let in");
+        describe_counter!("trialbridge_inbound_messages_total", "What was sent here, and what became of it");
+        describe_histogram!("trialbridge_inbound_ack_seconds", "From a request's head to its answer");
+        describe_gauge!("trialbridge_digest_ok", "1 if the last run over the inbox succeeded");
         handle
     };
     HANDLE.get_or_init(install).as_ref()
