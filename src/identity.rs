@@ -83,6 +83,8 @@ pub enum Why {
     SharedIdentifier,
     /// Records that are known by an identifier only, which several Patients carry.
     SeveralCarriers,
+    /// Ruled to be two persons, and put together all the same by what else was ruled.
+    RulingsDisagree,
 }
 
 impl Why {
@@ -92,6 +94,7 @@ impl Why {
             Why::SeeAlso => "see-also",
             Why::SharedIdentifier => "shared-identifier",
             Why::SeveralCarriers => "several-carriers",
+            Why::RulingsDisagree => "rulings-disagree",
         }
     }
 }
@@ -138,6 +141,12 @@ struct Units {
 impl Units {
     fn of(group: &Group) -> Units {
         let mut units = Units { above: BTreeMap::new(), torn: Vec::new() };
+        let are_two = |a: &str, b: &str| {
+            group.links.iter().any(|l| {
+                l.kind == LinkKind::Different
+                    && ((l.subject == a && l.other == b) || (l.subject == b && l.other == a))
+            })
+        };
         for alias in &group.members {
             let Some(key) = &alias.alias else { continue };
             let carriers = |of_aliases: bool| -> Vec<String> {
@@ -145,7 +154,7 @@ impl Units {
                     .members
                     .iter()
                     .filter(|m| m.subject != alias.subject && m.has_patient && m.identifiers.contains(key))
-                    .filter(|m| m.alias.is_some() == of_aliases)
+                    .filter(|m| m.alias.is_some() == of_aliases && !are_two(&m.subject, &alias.subject))
                     .map(|m| m.subject.clone())
                     .collect()
             };
@@ -225,6 +234,12 @@ impl Units {
             let alias = self.root(alias);
             for carrier in several {
                 ask(Why::SeveralCarriers, alias.clone(), self.root(carrier));
+            }
+        }
+        for link in group.links.iter().filter(|l| l.kind == LinkKind::Different && l.subject != l.other) {
+            if self.root(&link.subject) == root && self.root(&link.other) == root {
+                let with = if link.other == root { &link.subject } else { &link.other };
+                open.insert(Open { why: Why::RulingsDisagree, with: with.clone() });
             }
         }
         open.into_iter().collect()

@@ -88,7 +88,7 @@ impl Pipeline {
 }
 
 /// Does the version that stands say that it must not be used?
-fn is_withdrawn(body: &[u8]) -> bool {
+pub(super) fn is_withdrawn(body: &[u8]) -> bool {
     let record = crate::fhir::json::text(body).and_then(crate::normalize::fhir::record);
     matches!(record.map(|r| r.body), Ok(crate::normalize::Body::Retracted { .. }) | Err(_))
 }
