@@ -63,6 +63,8 @@ pub struct Member {
     pub alias: Option<PersonIdentifier>,
     /// Identifiers of its Patient.
     pub identifiers: Vec<PersonIdentifier>,
+    /// It was randomized: it is judged itself, for good.
+    pub is_allocated: bool,
 }
 
 /// The subjects that identifiers and links connect with one subject, itself included; ordered.
@@ -83,6 +85,8 @@ pub enum Why {
     SharedIdentifier,
     /// Records that are known by an identifier only, which several Patients carry.
     SeveralCarriers,
+    /// One person by an identifier or a ruling, and both were randomized: their data stay apart.
+    AllocatedElsewhere,
     /// Ruled to be two persons, and put together all the same by what else was ruled.
     RulingsDisagree,
 }
@@ -94,6 +98,7 @@ impl Why {
             Why::SeeAlso => "see-also",
             Why::SharedIdentifier => "shared-identifier",
             Why::SeveralCarriers => "several-carriers",
+            Why::AllocatedElsewhere => "allocated-elsewhere",
             Why::RulingsDisagree => "rulings-disagree",
         }
     }
@@ -136,11 +141,21 @@ struct Units {
     above: BTreeMap<String, String>,
     /// Aliases whose identifier several Patients carry, with these.
     torn: Vec<(String, Vec<String>)>,
+    /// Who was randomized. Invariant: at most one of a unit, and that is its root.
+    allocated: BTreeSet<String>,
+    /// Would be one, and both were randomized.
+    apart: Vec<(String, String)>,
 }
 
 impl Units {
     fn of(group: &Group) -> Units {
-        let mut units = Units { above: BTreeMap::new(), torn: Vec::new() };
+        let allocated = group.members.iter().filter(|m| m.is_allocated).map(|m| m.subject.clone());
+        let mut units = Units {
+            above: BTreeMap::new(),
+            torn: Vec::new(),
+            allocated: allocated.collect(),
+            apart: Vec::new(),
+        };
         let are_two = |a: &str, b: &str| {
             group.links.iter().any(|l| {
                 l.kind == LinkKind::Different
@@ -183,11 +198,17 @@ impl Units {
         at.to_owned()
     }
 
-    /// Puts the unit of `lower` below that of `upper`; two that are one already stay so.
+    /// Puts the unit of `lower` below that of `upper`; two that are one already stay so. Whoever was
+    /// randomized comes below nobody.
     fn join(&mut self, lower: &str, upper: &str) {
         let (lower, upper) = (self.root(lower), self.root(upper));
-        if lower != upper {
-            self.above.insert(lower, upper);
+        if lower == upper {
+            return;
+        }
+        match (self.allocated.contains(&lower), self.allocated.contains(&upper)) {
+            (true, true) => self.apart.push((lower, upper)),
+            (true, false) => drop(self.above.insert(upper, lower)),
+            (false, _) => drop(self.above.insert(lower, upper)),
         }
     }
 
@@ -229,6 +250,9 @@ impl Units {
                     ask(Why::SharedIdentifier, a.clone(), b.clone());
                 }
             }
+        }
+        for (a, b) in &self.apart {
+            ask(Why::AllocatedElsewhere, self.root(a), self.root(b));
         }
         for (alias, several) in &self.torn {
             let alias = self.root(alias);

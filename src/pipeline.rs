@@ -306,11 +306,6 @@ impl Pipeline {
         if disagree {
             screening.block("person-disagrees");
         }
-        for member in members.iter().filter(|m| *m != subject) {
-            if self.store.allocation_of(&self.trial.study.id, member)?.is_some() {
-                screening.block("allocated-elsewhere");
-            }
-        }
         Ok((screening, hash(input)))
     }
 

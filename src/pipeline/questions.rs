@@ -58,13 +58,9 @@ pub fn open(store: &dyn Store, trial: &Trial) -> Result<Vec<Question>, StoreErro
         };
         let between = open.into_iter().map(|o| (o.why.code().to_owned(), o.with, true));
         // Among records that are put together already.
-        let within = members.iter().filter(|m| *m != subject).flat_map(|m| {
-            let of_two = ["person-disagrees", "allocated-elsewhere"].into_iter();
-            let asked = of_two.filter(|code| {
-                codes.iter().any(|c| c == code) && (*code != "allocated-elsewhere" || allocated.contains(m))
-            });
-            asked.map(|code| (code.to_owned(), m.clone(), false)).collect::<Vec<_>>()
-        });
+        let disagree = codes.iter().any(|c| c == "person-disagrees");
+        let others = members.iter().filter(|m| disagree && *m != subject);
+        let within = others.map(|m| ("person-disagrees".to_owned(), m.clone(), false));
         for (kind, other, is_between) in between.chain(within) {
             let is_second = allocated.contains(&other) && !allocated.contains(subject);
             let ordered = match (is_second, allocated.contains(subject) && !allocated.contains(&other)) {

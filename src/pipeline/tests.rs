@@ -127,15 +127,25 @@ impl World {
         body
     }
 
+    /// Draws for a subject whose decision is "eligible".
     fn randomize(&self, subject: &str) -> Result<(), String> {
+        self.allocate(subject, |word| word == "eligible")
+    }
+
+    /// Draws for anybody, as no command does.
+    fn draw(&self, subject: &str) {
+        self.allocate(subject, |_| true).expect("allocated");
+    }
+
+    fn allocate(&self, subject: &str, permits: fn(&str) -> bool) -> Result<(), String> {
         let trial = self.pipeline.trial.study.id.clone();
         if self.store.allocation_list(&trial).expect("read").is_none() {
             let new = NewAllocationList { trial: trial.clone(), ..list(9) };
             self.store.put_allocation_list(new).expect("a list");
         }
-        let check: Check = Box::new(|snapshot| match snapshot.decision.decision.as_str() {
-            "eligible" => Ok(Drawn { arm: "A".into(), salt: "s".into(), proof: "{}".into() }),
-            word => Err(crate::store::Refusal { code: "undetermined".into(), text: word.into() }),
+        let check: Check = Box::new(move |snapshot| match permits(&snapshot.decision.decision) {
+            true => Ok(Drawn { arm: "A".into(), salt: "s".into(), proof: "{}".into() }),
+            false => Err(crate::store::Refusal { code: "undetermined".into(), text: "not eligible".into() }),
         });
         let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
         self.store.allocate(request, check).map(drop).map_err(|e| e.to_string())

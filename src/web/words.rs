@@ -260,7 +260,9 @@ pub(super) fn blocked(code: &str) -> &str {
         "person-disagrees" => {
             "records of one person disagree about birth date or sex; a person has to review it"
         }
-        "allocated-elsewhere" => "another record of this person was randomized",
+        "allocated-elsewhere" => {
+            "another record of this person was randomized as well; the trial decides which one counts"
+        }
         "attached" => "the records count for another subject",
         other => other,
     }

@@ -238,3 +238,20 @@ fn a_decision_is_not_dated_before_what_it_rests_on() {
     let decision = world.store.latest_decision("Patient/p1").expect("read").expect("a decision");
     assert_eq!(decision.decided_at, "2026-11-22T23:00:00.000Z");
 }
+
+#[test]
+fn a_number_that_was_randomized_keeps_its_key_when_its_patient_comes() {
+    let world = World::new();
+    let alias = alias("7");
+    world.push(&bilirubin("o1", known_as("7"), "3"));
+    world.run();
+    world.draw(&alias);
+    let allocated = world.allocations();
+    world.push(&patient("p1", &["7"]));
+    world.run();
+    assert_eq!((world.word("Patient/p1").as_str(), world.word(&alias).as_str()), (ATTACHED, "undetermined"));
+    assert_eq!(world.json("Patient/p1")["attachedTo"], alias.as_str());
+    assert_eq!(world.json(&alias)["variables"]["sex"]["source"], "Patient/p1");
+    assert!(world.randomize("Patient/p1").is_err(), "no second draw");
+    assert_eq!(world.allocations(), allocated);
+}

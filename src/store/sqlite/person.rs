@@ -95,7 +95,9 @@ fn member(c: &Connection, subject: &str) -> Result<Member> {
     let sql =
         "SELECT EXISTS (SELECT 1 FROM record WHERE subject = ?1 AND resource_type = 'Patient' AND id = ?2
                                  AND state <> 'deleted')";
+    let allocated = "SELECT EXISTS (SELECT 1 FROM allocation WHERE subject = ?1)";
     Ok(Member {
+        is_allocated: row(c, DOING, allocated, [subject], |r| r.get(0))?.unwrap_or(false),
         subject: subject.to_owned(),
         has_patient: row(c, DOING, sql, [subject, id], |r| r.get(0))?.unwrap_or(false),
         alias: row(
