@@ -140,6 +140,7 @@ fn a_merge_never_moves_somebody_who_was_randomized() {
     merged["link"] = json!([{"type": "replaced-by", "other": of("p2")}]);
     let mut survivor = world.body(ELIGIBLE);
     survivor["id"] = "p2".into();
+    survivor["identifier"] = json!([]);
     world.push(&survivor);
     world.push(&merged);
     world.run();
