@@ -7,6 +7,7 @@ mod attest;
 mod configuration;
 mod corrections;
 mod faults;
+mod hl7;
 mod incremental;
 mod operations;
 mod pull;
