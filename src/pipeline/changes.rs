@@ -4,12 +4,12 @@
 //! that brought them; nothing is stored for it. A decision rests on what had come in by its time.
 
 use super::ATTACHED;
+use super::OWN_SOURCE;
 use super::deviation::is_withdrawn;
 use super::questions::linkage_id;
 use crate::fhir::reference::type_and_id;
 use crate::identity::{self, Stands};
 use crate::normalize::precedence::{Standing, Version, standing};
-use crate::source::inbox::OWN_SOURCE;
 use crate::store::{Decision, Record, RecordKey, RecordState, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -6,7 +6,6 @@ mod story;
 use super::intake::{Taken, alias_id};
 use super::*;
 use crate::source::files;
-use crate::source::inbox::OWN_SOURCE;
 use crate::store::suite::{NOW, PlainChain, list, request};
 use crate::store::{
     AllocationRequest, Check, DeviationState, Drawn, Incoming, NewAllocationList, QuarantineState,
