@@ -195,6 +195,19 @@ fn a_correction_after_randomization_is_one_deviation_and_leaves_the_allocation()
 }
 
 #[test]
+fn a_version_that_says_the_same_is_no_deviation() {
+    let world = World::cohort();
+    world.randomize(ELIGIBLE).expect("allocated");
+    let mut same = world.next(ELIGIBLE, "bilirubin_total");
+    same["note"] = json!([{"text": "seen"}]);
+    let mut moved = world.body(ELIGIBLE);
+    moved["meta"] = json!({"versionId": "900"});
+    moved["address"] = json!([{"city": "elsewhere"}]);
+    world.push(&transaction(&[same, moved]));
+    assert_eq!(world.run().deviations, 0, "{:?}", world.deviations());
+}
+
+#[test]
 fn a_retraction_after_randomization_is_a_deviation() {
     let world = World::cohort();
     world.randomize(ELIGIBLE).expect("allocated");
