@@ -79,6 +79,27 @@ fn somebody_known_by_a_number_is_attached_when_the_patient_comes() {
 }
 
 #[test]
+fn an_older_version_that_tells_what_a_key_stands_for_is_heard() {
+    let world = World::new();
+    let (alias, p1) = (alias("7"), "Patient/p1");
+    world.push(&patient(alias.trim_start_matches("Patient/"), &[]));
+    world.push(&patient("p1", &["7"]));
+    let mut newer = bilirubin("o1", of("p2"), "3");
+    newer["meta"] = json!({"lastUpdated": "2026-11-05T00:00:00Z"});
+    world.push(&newer);
+    world.run();
+    assert_eq!(world.word(&alias), "undetermined");
+    let mut older = bilirubin("o1", known_as("7"), "3");
+    older["meta"] = json!({"lastUpdated": "2026-11-01T00:00:00Z"});
+    world.push(&older);
+    world.run();
+    assert_eq!(
+        (world.word(&alias).as_str(), world.json(&alias)["attachedTo"].as_str()),
+        (ATTACHED, Some(p1))
+    );
+}
+
+#[test]
 fn two_patients_with_one_number_block_each_other_until_a_person_rules() {
     let world = World::cohort();
     assert_eq!(world.word(ELIGIBLE), "eligible");
