@@ -4,8 +4,10 @@ pub mod allocation;
 pub mod attest;
 pub mod check;
 pub mod demo;
+pub mod deviation;
 pub mod doctor;
 pub mod hl7;
+pub mod identity;
 pub mod inbound;
 pub mod init;
 pub mod operations;
@@ -155,6 +157,12 @@ pub enum Command {
     /// Record or withdraw a consent
     #[command(subcommand)]
     Consent(attest::ConsentCommand),
+    /// Whom the data leave open to be one person or two
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// What changed behind an allocation after it was made
+    #[command(subcommand)]
+    Deviation(deviation::Command),
     /// The sealed allocation list
     #[command(subcommand)]
     Allocation(allocation::Command),
@@ -231,6 +239,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Explain(a) => subjects::explain(global, a),
         Command::Attest(a) => attest::run(global, a),
         Command::Consent(c) => attest::consent(global, c),
+        Command::Identity(c) => identity::run(global, c),
+        Command::Deviation(c) => deviation::run(global, c),
         Command::Allocation(c) => allocation::run(global, c),
         Command::Randomize(a) => randomize::run(global, a),
         Command::Writeback(a) => writeback::run(global, a),

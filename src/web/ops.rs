@@ -1,11 +1,12 @@
 //! What monitors ask. No metric has a patient, a message or an arm as label, and a hospital that does
 //! not answer does not make this program unready: what was stored can still be read and decided.
 
-use super::state::WebState;
+use super::state::{self, WebState};
 use super::status::Pull;
 use super::stored::Verdicts;
 use super::trouble::Trouble;
 use super::worklist::DECISIONS;
+use crate::pipeline::questions;
 use crate::protocol::Trial;
 use crate::store::{Health, QuarantineState, Store, StoreError, SubscriptionState};
 use axum::extract::{RawQuery, State};
@@ -170,6 +171,8 @@ fn describe() {
         "trialbridge_subscription_missed_events_total",
         "Events of Subscriptions that did not come within the grace"
     );
+    describe_gauge!("trialbridge_deviations_open", "Deviations that nobody has acknowledged");
+    describe_gauge!("trialbridge_identity_questions", "Questions about who is who that nobody has answered");
     describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
 }
 
@@ -208,6 +211,8 @@ fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
                 .set(at.timestamp() as f64);
         }
     }
+    gauge!("trialbridge_deviations_open").set(state::deviations(store)?.len() as f64);
+    gauge!("trialbridge_identity_questions").set(questions::open(store, trial)?.len() as f64);
     for (state, count) in
         [("pending", inbox.pending), ("processed", inbox.processed), ("quarantined", inbox.quarantined)]
     {

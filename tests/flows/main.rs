@@ -5,6 +5,7 @@
 mod allocation;
 mod attest;
 mod configuration;
+mod corrections;
 mod faults;
 mod hl7;
 mod incremental;
