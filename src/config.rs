@@ -6,7 +6,12 @@ mod push;
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+pub mod network;
+
+use network::Network;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,8 +24,9 @@ pub struct Config {
     pub pull: Pull,
     pub writeback: Writeback,
     pub serve: Serve,
-    pub push: Push,
     pub mllp: Mllp,
+    pub push: Push,
+    pub subscription: Subscription,
     pub allocation: Allocation,
     /// Where the values came from, for people.
     #[serde(skip)]
@@ -108,6 +114,9 @@ pub struct Serve {
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     pub enabled: bool,
+    /// Where hospital systems reach this program, such as `https://trial.hospital.example`: the
+    /// endpoint of a Subscription is this with `/hook/{id}` behind it.
+    pub public_url: Option<String>,
     /// An address of its own. Without one, what is pushed comes in where the pages are.
     pub listen: Option<String>,
     /// `none`, `bearer`, `jwt` or `certificate`.
@@ -150,10 +159,34 @@ pub struct Jwt {
     pub max_lifetime_minutes: u32,
 }
 
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mllp {
+    /// None: nothing listens.
     pub listen: Option<String>,
+    /// Certificate chain and private key, PEM. Both or neither.
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// Nobody sends without a certificate of this authority, PEM.
+    pub client_ca_file: Option<PathBuf>,
+    /// Who may send. Empty: this machine only, or whoever holds a client certificate.
+    #[serde(deserialize_with = "network::list")]
+    pub allow: Vec<Network>,
+    /// `accept` or `strict`: how a message that was stored but cannot be mapped is answered.
+    pub mode: String,
+    pub max_connections: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subscription {
+    /// Asked of the server; after three periods without a word it counts as silent.
+    pub heartbeat_seconds: u32,
+    /// How long a missing event is waited for before it is asked for.
+    pub grace_seconds: u32,
+    /// A Subscription without heartbeats that is silent for longer is not trusted: what changed is
+    /// pulled. 0: never.
+    pub silent_after_minutes: u32,
 }
 
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -174,8 +207,9 @@ impl Default for Config {
             pull: Pull::default(),
             writeback: Writeback::default(),
             serve: Serve::default(),
-            push: Push::default(),
             mllp: Mllp::default(),
+            push: Push::default(),
+            subscription: Subscription::default(),
             allocation: Allocation::default(),
             origin: "defaults".into(),
         }
@@ -236,6 +270,68 @@ impl Default for Writeback {
     }
 }
 
+impl Default for Mllp {
+    fn default() -> Self {
+        Mllp {
+            listen: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            client_ca_file: None,
+            allow: Vec::new(),
+            mode: "accept".into(),
+            max_connections: 64,
+        }
+    }
+}
+
+impl Mllp {
+    /// May this peer connect?
+    pub fn lets_in(&self, peer: IpAddr) -> bool {
+        if self.allow.is_empty() {
+            return self.client_ca_file.is_some() || peer.to_canonical().is_loopback();
+        }
+        self.allow.iter().any(|n| n.holds(peer))
+    }
+
+    /// Whether it is said who may send to an address that other machines reach.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn is_guarded(&self, listen: SocketAddr) -> Result<(), String> {
+        if listen.ip().to_canonical().is_loopback() || !self.allow.is_empty() || self.client_ca_file.is_some()
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "mllp.listen {listen} is reached by other machines, and nothing says who may send: set \
+             mllp.allow, or mllp.client_ca_file for client certificates"
+        ))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            return Err("mllp.tls_cert_file and mllp.tls_key_file go together".into());
+        }
+        if self.client_ca_file.is_some() && self.tls_cert_file.is_none() {
+            return Err("mllp.client_ca_file needs mllp.tls_cert_file and mllp.tls_key_file".into());
+        }
+        if self.max_connections == 0 {
+            return Err("mllp.max_connections is at least 1".into());
+        }
+        // A name is looked at when it is bound.
+        match self.listen.as_deref().map(str::parse) {
+            Some(Ok(address)) => self.is_guarded(address),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Subscription { heartbeat_seconds: 60, grace_seconds: 30, silent_after_minutes: 60 }
+    }
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into(), hosts: Vec::new() }
@@ -246,6 +342,7 @@ impl Default for Push {
     fn default() -> Self {
         Push {
             enabled: true,
+            public_url: None,
             listen: None,
             auth: "none".into(),
             tls_cert_file: None,
@@ -323,6 +420,9 @@ impl Config {
                 &mut config.push.tls_key_file,
                 &mut config.push.client_ca_file,
                 &mut config.push.jwt.jwks_file,
+                &mut config.mllp.tls_cert_file,
+                &mut config.mllp.tls_key_file,
+                &mut config.mllp.client_ca_file,
             ]
             .into_iter()
             .flatten()
@@ -332,6 +432,13 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Names, besides this machine's own, that the listeners answer for.
+    pub fn hosts(&self) -> Vec<String> {
+        let public = self.push.public_url.as_deref().and_then(|text| url::Url::parse(text).ok());
+        let host = public.as_ref().and_then(url::Url::host_str).map(str::to_owned);
+        self.serve.hosts.iter().cloned().chain(host).collect()
     }
 
     /// Reads a configuration from a text; `name` is used in errors.
@@ -401,11 +508,18 @@ impl Config {
         one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("push.auth", &self.push.auth, &["none", "bearer", "jwt", "certificate"])?;
         one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
+        one_of("mllp.mode", &self.mllp.mode, &["accept", "strict"])?;
+        if let Err(text) = self.mllp.check() {
+            return wrong(text);
+        }
         if !self.store.url.starts_with("sqlite:") {
             return wrong("store.url: this version keeps its store in `sqlite:FILE`".into());
         }
         if self.pull.page_size == 0 || self.pull.max_concurrent == 0 {
             return wrong("pull.page_size and pull.max_concurrent are at least 1".into());
+        }
+        if self.subscription.heartbeat_seconds == 0 {
+            return wrong("subscription.heartbeat_seconds is at least 1".into());
         }
         Ok(())
     }
@@ -487,6 +601,31 @@ mod tests {
     }
 
     #[test]
+    fn who_may_send_is_this_machine_unless_it_is_said() {
+        let guarded = "listen = \"0.0.0.0:2575\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\nclient_ca_file = \"a\"\n";
+        #[rustfmt::skip]
+        let table: &[(&str, &str, &str, bool)] = &[
+            ("",                                                       "", "127.0.0.1",         true),
+            ("",                                                       "", "::1",               true),
+            ("",                                                       "", "::ffff:127.0.0.1",  true),
+            ("",                                                       "", "10.1.4.7",          false),
+            ("listen = \"127.0.0.1:2575\"\n",                          "", "10.1.4.7",          false),
+            ("listen = \"0.0.0.0:2575\"\nallow = [\"10.1.4.0/24\"]\n", "", "10.1.4.7",          true),
+            ("listen = \"0.0.0.0:2575\"\nallow = [\"10.1.4.0/24\"]\n", "", "127.0.0.1",         false),
+            ("",                              "10.1.4.7, fd00::/8,",       "fd00::1",           true),
+            ("",                              "10.1.4.7",                  "10.1.4.7",          true),
+            (guarded,                                                  "", "10.1.4.7",          true),
+            (guarded,                         "10.1.5.0/24",               "10.1.4.7",          false),
+        ];
+        for (text, variable, peer, expected) in table {
+            let env = [("TRIALBRIDGE_MLLP__ALLOW", *variable)];
+            let env = environment(if variable.is_empty() { &[] } else { &env });
+            let config = Config::read("c.toml", &format!("[mllp]\n{text}"), env).expect("good");
+            assert_eq!(config.mllp.lets_in(peer.parse().expect("an address")), *expected, "{text} {peer}");
+        }
+    }
+
+    #[test]
     fn mistakes_have_their_place() {
         for (text, env, place) in [
             ("data_dir = \"/d\"\n[pull]\nschedul = \"x\"\n", vec![], "c.toml:3"),
@@ -499,6 +638,14 @@ mod tests {
             ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
             ("[push]\nauth = \"basic\"\n", vec![], "c.toml"),
             ("[[push.client]]\nname = \"lab\"\ntoken = \"canary\"\n", vec![], "c.toml:3"),
+            ("[mllp]\nlisten = \"0.0.0.0:2575\"\n", vec![], "c.toml"),
+            ("[mllp]\nlisten = \"[::]:2575\"\n", vec![], "c.toml"),
+            ("[mllp]\nallow = [\"lis.example\"]\n", vec![], "c.toml:2"),
+            ("[mllp]\nmode = \"lenient\"\n", vec![], "c.toml"),
+            ("[mllp]\ntls_cert_file = \"c.pem\"\n", vec![], "c.toml"),
+            ("[mllp]\nclient_ca_file = \"c.pem\"\n", vec![], "c.toml"),
+            ("[mllp]\nmax_connections = 0\n", vec![], "c.toml"),
+            ("", vec![("TRIALBRIDGE_MLLP__ALLOW", "10.1.4.0/40")], "TRIALBRIDGE_MLLP__ALLOW"),
         ] {
             let error = Config::read("c.toml", text, environment(&env)).expect_err("bad");
             assert_eq!(error.place, place, "{text}");

@@ -40,7 +40,8 @@ pub fn run(global: &Global) -> Outcome {
         return Err(Failure::new(exit::CONFIG, text, "second minute hour day month weekday"));
     }
     if let Err(error) = shell.config.push.validate(&shell.config.serve.listen) {
-        return Err(Failure::new(exit::CONFIG, error.to_string(), "docs/operating.md, Configuration"));
+        let hint = "what each key means stands in docs/operating.md";
+        return Err(Failure::new(exit::CONFIG, error.to_string(), hint));
     }
     let store = shell.open("serve")?;
     block_on(serve(global, shell, store, schedule))?
@@ -62,7 +63,7 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     web::install_metrics();
     let inbound = Inbound::open(global, &shell, &store, &address(&pages), &stop).await?;
     let router = web::pages(state.clone()).merge(inbound.beside_pages);
-    let pages = spawn(pages, router, &shell.config.serve.hosts, &stop);
+    let pages = spawn(pages, router, &shell.config.hosts(), &stop);
     let ops = spawn(ops, web::ops(state), &shell.config.serve.hosts, &stop);
     let scheduler = if shell.config.fhir.base_url.is_some() {
         global.note(&format!("schedule     {} (local time)", shell.config.pull.schedule));

@@ -16,20 +16,24 @@ impl Push {
         if !self.enabled {
             return Ok(());
         }
-        let wrong = |key: &str, text: &str| {
-            Err(ConfigError { place: format!("push.{key}"), text: text.to_owned() })
-        };
+        let wrong =
+            |key: &str, text: &str| Err(ConfigError { place: format!("push.{key}"), text: text.to_owned() });
         let (key, address) = match &self.listen {
             Some(own) => ("push.listen", own.as_str()),
             None => ("serve.listen", pages),
         };
         match (&self.tls_cert_file, &self.tls_key_file) {
-            (Some(_), None) => return wrong("tls_key_file", "it is missing: push.tls_cert_file needs its key"),
+            (Some(_), None) => {
+                return wrong("tls_key_file", "it is missing: push.tls_cert_file needs its key");
+            }
             (None, Some(_)) => {
                 return wrong("tls_cert_file", "it is missing: push.tls_key_file needs its certificate");
             }
             (None, None) if self.client_ca_file.is_some() => {
-                return wrong("client_ca_file", "client certificates need TLS: set push.tls_cert_file and push.tls_key_file");
+                return wrong(
+                    "client_ca_file",
+                    "client certificates need TLS: set push.tls_cert_file and push.tls_key_file",
+                );
             }
             _ => {}
         }
@@ -47,7 +51,10 @@ impl Push {
             }
             "bearer" => {
                 if self.client.is_empty() {
-                    return wrong("client", "bearer needs at least one [[push.client]] with name and token_file");
+                    return wrong(
+                        "client",
+                        "bearer needs at least one [[push.client]] with name and token_file",
+                    );
                 }
                 let names: BTreeSet<&str> = self.client.iter().map(|c| c.name.as_str()).collect();
                 if names.len() < self.client.len() || names.contains("") {
@@ -79,7 +86,10 @@ impl Jwt {
             return wrong("max_lifetime_minutes", "it is at least 1");
         }
         match (&self.jwks_file, &self.jwks_url) {
-            (None, None) => wrong("jwks_file", "it is missing, and push.jwt.jwks_url as well: one says where the keys are"),
+            (None, None) => wrong(
+                "jwks_file",
+                "it is missing, and push.jwt.jwks_url as well: one says where the keys are",
+            ),
             (Some(_), Some(_)) => wrong("jwks_url", "push.jwt.jwks_file is set as well; only one can be"),
             (Some(_), None) => Ok(()),
             (None, Some(address)) => {
@@ -93,7 +103,10 @@ impl Jwt {
                 match url.scheme() {
                     "https" => Ok(()),
                     "http" if is_here => Ok(()),
-                    _ => wrong("jwks_url", "only https: whoever can change the keys on their way can write any token"),
+                    _ => wrong(
+                        "jwks_url",
+                        "only https: whoever can change the keys on their way can write any token",
+                    ),
                 }
             }
         }
@@ -141,8 +154,16 @@ mod tests {
             ("0.0.0.0:8080", "auth = \"jwt\"\n[push.jwt]\nissuer = \"i\"".into(), Some("push.jwt.audience")),
             ("0.0.0.0:8080", jwt(""), Some("push.jwt.jwks_file")),
             ("0.0.0.0:8080", jwt("jwks_file = \"f\""), None),
-            ("0.0.0.0:8080", jwt("jwks_file = \"f\"\nmax_lifetime_minutes = 0"), Some("push.jwt.max_lifetime_minutes")),
-            ("0.0.0.0:8080", jwt("jwks_file = \"f\"\njwks_url = \"https://i/keys\""), Some("push.jwt.jwks_url")),
+            (
+                "0.0.0.0:8080",
+                jwt("jwks_file = \"f\"\nmax_lifetime_minutes = 0"),
+                Some("push.jwt.max_lifetime_minutes"),
+            ),
+            (
+                "0.0.0.0:8080",
+                jwt("jwks_file = \"f\"\njwks_url = \"https://i/keys\""),
+                Some("push.jwt.jwks_url"),
+            ),
             ("0.0.0.0:8080", jwt("jwks_url = \"https://i.example/keys\""), None),
             ("0.0.0.0:8080", jwt("jwks_url = \"http://127.0.0.1:1/keys\""), None),
             ("0.0.0.0:8080", jwt("jwks_url = \"http://i.example/keys\""), Some("push.jwt.jwks_url")),

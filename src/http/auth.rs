@@ -29,7 +29,7 @@ pub enum Authenticator {
     None,
     /// Named tokens, each from its file.
     Bearer(Vec<(Arc<str>, Secret)>),
-    Jwt(KeySource),
+    Jwt(Box<KeySource>),
     /// The certificate that the TLS handshake asked for is enough.
     Certificate,
 }
@@ -89,8 +89,8 @@ impl Authenticator {
             "bearer" => {
                 let mut clients = Vec::with_capacity(push.client.len());
                 for client in &push.client {
-                    let token =
-                        Secret::from_file(&client.token_file).map_err(|e| wrong("push.client.token_file", e))?;
+                    let token = Secret::from_file(&client.token_file)
+                        .map_err(|e| wrong("push.client.token_file", e))?;
                     clients.push((Arc::from(client.name.as_str()), token));
                 }
                 Ok(Authenticator::Bearer(clients))
@@ -108,7 +108,7 @@ impl Authenticator {
                     (None, Some(url)) => KeySource::from_url(url, expected)?,
                     (None, None) => return Err(missing("push.jwt.jwks_file")),
                 };
-                Ok(Authenticator::Jwt(keys))
+                Ok(Authenticator::Jwt(Box::new(keys)))
             }
             other => Err(wrong("push.auth", format!("`{other}` is not known"))),
         }
@@ -118,7 +118,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`AuthError`], which is logged and counted here.
-    pub async fn caller(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Caller>, AuthError> {
+    pub async fn caller(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<Option<Caller>, AuthError> {
         let caller = match self {
             Authenticator::None => return Ok(None),
             Authenticator::Certificate => {
@@ -127,12 +131,12 @@ impl Authenticator {
             }
             Authenticator::Bearer(clients) => bearer(headers).and_then(|token| named(clients, token)),
             Authenticator::Jwt(keys) => match bearer(headers) {
-                Ok(token) => keys.client(token).await.map(|name| Caller { name: name.into() }).map_err(|e| {
-                    match e {
+                Ok(token) => {
+                    keys.client(token).await.map(|name| Caller { name: name.into() }).map_err(|e| match e {
                         KeyError::Invalid(rule) => AuthError::Invalid(rule),
                         KeyError::NoKeys => AuthError::Unavailable,
-                    }
-                }),
+                    })
+                }
                 Err(error) => Err(error),
             },
         };
@@ -191,7 +195,8 @@ pub fn refused(error: AuthError, request: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     match error {
         AuthError::Missing => {
-            headers.insert(WWW_AUTHENTICATE, const { HeaderValue::from_static("Bearer realm=\"trialbridge\"") });
+            headers
+                .insert(WWW_AUTHENTICATE, const { HeaderValue::from_static("Bearer realm=\"trialbridge\"") });
         }
         AuthError::Invalid(_) => {
             const CHALLENGE: &str = "Bearer realm=\"trialbridge\", error=\"invalid_token\"";

@@ -213,7 +213,9 @@ async fn connection(shared: &Shared, stream: TcpStream, address: SocketAddr) {
             requests(shared, stream, Peer { address, certificate }).await;
         }
         Ok(Err(error)) => tracing::info!(event = "http.tls", peer = %address.ip(), %error),
-        Err(_) => tracing::info!(event = "http.tls", peer = %address.ip(), error = "the handshake took too long"),
+        Err(_) => {
+            tracing::info!(event = "http.tls", peer = %address.ip(), error = "the handshake took too long")
+        }
     }
 }
 
@@ -276,11 +278,10 @@ async fn requests<T: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, io: T, pee
     match cut.await {
         None => {}
         Some(Cut::Broken(error)) => tracing::debug!(event = "http.broken", peer = %address, error),
+        Some(Cut::Limit("idle")) => {}
         Some(Cut::Limit(reason)) => {
-            if reason != "idle" {
-                metrics::counter!("trialbridge_http_refused_total", "reason" => reason).increment(1);
-                tracing::info!(event = "http.cut", peer = %address, reason);
-            }
+            metrics::counter!("trialbridge_http_refused_total", "reason" => reason).increment(1);
+            tracing::info!(event = "http.cut", peer = %address, reason);
         }
     }
 }

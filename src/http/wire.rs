@@ -1,7 +1,7 @@
 //! A connection's bytes on their way to and from hyper: inbound through the [`Gate`], and with the times
 //! noted that the listener's limits are about.
 //!
-//! What the gate refuses reaches hyper as a byte that no head and no chunk size may hold, and then the
+//! What the gate refuses reaches hyper as bytes that no head and no chunk size may hold, and then the
 //! end: hyper answers 400, behind the answers to what came before, and closes.
 
 use super::gate::{Gate, Place};
@@ -124,6 +124,8 @@ pub(super) struct Wire<T> {
     gate: Gate,
     activity: Arc<Activity>,
     peer: IpAddr,
+    /// Still to be handed on in place of what was refused.
+    instead: &'static [u8],
     /// Of a request's body, read and dropped together.
     swallow: u64,
     /// Bytes that may still be dropped, once everything is sent.
@@ -132,7 +134,15 @@ pub(super) struct Wire<T> {
 
 impl<T> Wire<T> {
     pub fn new(io: T, activity: Arc<Activity>, peer: IpAddr, limits: &Limits) -> Wire<T> {
-        Wire { io, gate: Gate::default(), activity, peer, swallow: limits.swallow, left: None }
+        Wire { io, gate: Gate::default(), activity, peer, instead: b"", swallow: limits.swallow, left: None }
+    }
+}
+
+impl<T> Wire<T> {
+    fn put_instead(&mut self, buf: &mut ReadBuf<'_>) {
+        let (now, later) = self.instead.split_at(self.instead.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.instead = later;
     }
 }
 
@@ -140,6 +150,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.gate.place() == Place::Refused {
+            this.put_instead(buf);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -154,9 +165,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
             let code = reason.code();
             metrics::counter!("trialbridge_http_refused_total", "reason" => code).increment(1);
             tracing::warn!(event = "http.refused", reason = code, peer = %this.peer);
-            // At least one byte was refused, so there is room for one.
+            // At least one byte was refused, so there is room for one: this read is not the end.
             buf.set_filled(before + passed);
-            buf.put_slice(b"\0");
+            this.instead = this.gate.refused_as();
+            this.put_instead(buf);
         }
         Poll::Ready(Ok(()))
     }

@@ -8,15 +8,17 @@ use crate::fact::{Gap, Reason};
 use crate::fhir::bundle::{self, Content, Piece, Request};
 use crate::fhir::json::{self, JsonError};
 use crate::fhir::reference::{is_id, type_and_id};
-use crate::fhir::release::is_resource_type;
+use crate::fhir::release::{is_resource_type, is_type_name};
 use crate::fhir::resource::{Head, Linkage, PatientIdentity};
 use crate::fhir::text::Text;
+use crate::hl7v2::message::Message;
 use crate::identity::{Identity, LinkKind, PersonIdentifier, PersonLink};
 use crate::mapping;
+use crate::normalize::hl7v2::{self, Converted, MessageProblem};
 use crate::normalize::{Body, fhir};
+use crate::pipeline::OWN_SOURCE;
 use crate::protocol::Trial;
 use crate::protocol::document::hex;
-use crate::source::inbox::OWN_SOURCE;
 use crate::store::{InboxItem, InboxState, NewQuarantine, NewRecord, RecordKey};
 use sha2::{Digest, Sha256};
 
@@ -74,6 +76,8 @@ pub struct Taken {
     /// Nothing of the document could be read.
     pub whole: Option<Problem>,
     pub bundle_type: Option<String>,
+    /// Entries of `quarantine` whose resource was read, and holds a value that cannot be used as it is.
+    pub values: usize,
     /// Entries of the Bundle, those included of which nothing is said above.
     pub size: usize,
     /// A transaction of which nothing is taken, because an entry could not be.
@@ -102,6 +106,7 @@ pub fn take(item: &InboxItem, trial: &Trial, salt: &str, at: &str) -> Taken {
             entries: Vec::new(),
             whole: None,
             bundle_type: None,
+            values: 0,
             size: 0,
             is_refused: false,
         },
@@ -133,7 +138,7 @@ fn is_received(origin: &str) -> bool {
 
 /// The key of a subject that is only known by an identifier, without `Patient/`.
 pub fn alias_id(salt: &str, system: &str, value: &str) -> String {
-    format!("id.{}", keyed(salt, &["identifier", system, value]))
+    format!("id.{}", keyed(salt, &[system, value]))
 }
 
 /// Sixteen hexadecimal digits for some parts. Nobody finds the parts without the salt.
@@ -171,10 +176,40 @@ impl Intake<'_> {
                 self.whole(Reason::NotAMessage, String::new());
                 return;
             }
+            HL7_V2 => {
+                self.message();
+                return;
+            }
             _ => json::text(&item.bytes).and_then(|text| self.json(text)),
         };
         if let Err(error) = read {
             self.whole(reason(&error), path_of(&error));
+        }
+    }
+
+    /// An HL7 v2 message: the resources that it stands for.
+    fn message(&mut self) {
+        let (item, salt) = (self.item, self.salt);
+        let site = &self.trial.site.hl7v2;
+        // An identifier is named as everywhere else, so that its subject is the same whoever sends it.
+        let key = |parts: &[&str]| keyed(salt, parts);
+        let read = Message::parse(&item.bytes, site.charset)
+            .map_err(MessageProblem::from)
+            .and_then(|message| hl7v2::resources(&message, site, &key));
+        let converted = match read {
+            Ok(hl7v2::Content::Resources(converted)) => converted,
+            Ok(hl7v2::Content::NotNeeded) => return,
+            Err(problem) => {
+                self.whole(problem.reason(), problem.location.to_string());
+                return;
+            }
+        };
+        for Converted { path, content } in converted {
+            let place = Place { path, full_url: None, interaction: Interaction::Convey, id: None };
+            match content {
+                Ok(text) => self.resource(&text, place, &Surroundings::default()),
+                Err((reason, field)) => self.unusable(place, "", reason, field, None),
+            }
         }
     }
 
@@ -253,6 +288,9 @@ impl Intake<'_> {
                         self.unusable(place, "Bundle", reason(&error), at, Some(text));
                     }
                 }
+                // What a notification or an operation says of itself.
+                Content::Resource(text)
+                    if matches!(type_of(text).as_deref(), Some("Parameters" | "SubscriptionStatus")) => {}
                 Content::Resource(text) => self.resource(text, place, &around),
                 Content::Deletion(url) => self.deletion(&url, place),
                 Content::Nothing => {}
@@ -325,8 +363,9 @@ impl Intake<'_> {
                 let named = loose.subject.or(loose.patient).and_then(|r| r.reference);
                 // As a version of the resource: what an older one said may be corrected here, and is
                 // not used any more.
+                // A type is printed everywhere, as an id is: one that is none could hold anything.
                 (
-                    own(&loose.resource_type).unwrap_or_default(),
+                    own(&loose.resource_type).filter(|t| is_type_name(t)).unwrap_or_default(),
                     own(&loose.id).unwrap_or_default(),
                     own(&meta.version_id),
                     own(&meta.last_updated),
@@ -359,19 +398,30 @@ impl Intake<'_> {
                 note(Reason::Structure, below(&place.path, "fullUrl"), true);
             }
         }
+        // What can be read would be used: the result of a group, a device or nobody does not become the
+        // patient's because no other patient is near. A gap or a retraction may stand by that patient.
+        let may_stand_in =
+            !needs_subject || read.as_ref().is_ok_and(|r| matches!(r.body, Body::Retracted { .. }));
         let mut identity = Identity::default();
         let subject = match resource_type.as_str() {
             "Patient" => Some(format!("Patient/{id}")),
             other => {
                 let direct = named.as_deref().and_then(|s| around.resolve(s));
+                let is_alias = direct.as_deref().is_some_and(|d| d.starts_with("Patient/id."));
+                if (direct.is_none() || is_alias)
+                    && let Some(by) = self.subject_identifier(text, is_alias)
+                {
+                    let key = format!("Patient/{}", alias_id(self.salt, &by.system, &by.value));
+                    identity.alias = direct.as_ref().is_none_or(|d| *d == key).then_some(by);
+                }
                 direct
                     .or_else(|| {
-                        let by = self.subject_identifier(text)?;
-                        let key = format!("Patient/{}", alias_id(self.salt, &by.system, &by.value));
-                        identity.alias = Some(by);
-                        Some(key)
+                        let by = identity.alias.as_ref()?;
+                        Some(format!("Patient/{}", alias_id(self.salt, &by.system, &by.value)))
                     })
-                    .or_else(|| (!super::is_shared(other)).then(|| around.only_patient.clone()).flatten())
+                    .or_else(|| {
+                        (may_stand_in && !super::is_shared(other)).then(|| around.only_patient.clone())?
+                    })
             }
         };
         if resource_type == "Patient" {
@@ -382,12 +432,14 @@ impl Intake<'_> {
         if subject.is_none() && needs_subject {
             note(Reason::SubjectMissing, at_resource(subject_element(&resource_type)), false);
         }
-        if let Ok(record) = &read {
+        // What belongs to nobody is nobody's value.
+        if let (Ok(record), Some(_)) = (&read, &subject) {
             let mapped = mapping::apply(record, self.trial);
             for gap in mapped.gaps.iter().filter(|g| is_set_aside(g)) {
                 let element = gap.path.split_once('.').map_or(&*gap.path, |(_, element)| element);
                 let path = if place.path.is_empty() { gap.path.to_string() } else { at_resource(element) };
                 note(gap.reason, path, false);
+                self.out.values += 1;
             }
         }
         for problem in &problems {
@@ -456,13 +508,13 @@ impl Intake<'_> {
 
     /// The identifier of a subject that is not referred to by an id: a logical or a conditional
     /// reference.
-    fn subject_identifier(&self, text: &str) -> Option<PersonIdentifier> {
+    fn subject_identifier(&self, text: &str, beside_reference: bool) -> Option<PersonIdentifier> {
         let loose = json::read_shallow::<Loose<'_>>(text).ok()?;
         let reference = loose.subject.or(loose.patient)?;
         if let Some(conditional) = reference.reference.as_deref().and_then(|r| r.strip_prefix("Patient?")) {
             return identifier_in(conditional);
         }
-        if reference.reference.is_some() {
+        if reference.reference.is_some() && !beside_reference {
             return None;
         }
         let identifier = reference.identifier?;

@@ -10,8 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The name under which what people record stands beside the hospital's servers.
-pub const OWN_SOURCE: &str = "trialbridge";
+pub use crate::pipeline::OWN_SOURCE;
 
 /// What a page is counted and remembered by.
 #[derive(Deserialize, Default)]
@@ -50,6 +49,34 @@ pub fn accept(store: &dyn Store, origin: &str, source: &str, bytes: Vec<u8>) -> 
         received_at: stamp(Utc::now()),
         key: None,
     })
+}
+
+/// Keeps a document as evidence; nothing is ever worked out from it.
+pub fn set_aside(
+    store: &dyn Store,
+    origin: &str,
+    source: &str,
+    bytes: Vec<u8>,
+    (reason, path): (&str, &str),
+) -> Result<Receipt, StoreError> {
+    let incoming = Incoming {
+        origin: origin.to_owned(),
+        source: source.to_owned(),
+        media_type: "application/fhir+json".to_owned(),
+        bytes,
+        received_at: stamp(Utc::now()),
+        key: None,
+    };
+    store.accept_aside(incoming, reason, path)
+}
+
+/// Puts down that a server no longer has a resource.
+pub fn deleted(store: &dyn Store, origin: &str, key: &RecordKey) -> Result<(), StoreError> {
+    let bundle = serde_json::json!({
+        "resourceType": "Bundle", "type": "history", "timestamp": stamp(Utc::now()),
+        "entry": [{"request": {"method": "DELETE", "url": format!("{}/{}", key.resource_type, key.id)}}]
+    });
+    accept(store, origin, &key.source, bundle.to_string().into_bytes()).map(drop)
 }
 
 /// Puts a message into the inbox; returns when it is on disk.
@@ -146,11 +173,7 @@ impl PullInbox {
 
     /// Puts down that a server no longer has a resource.
     pub fn deleted(&self, server: &str, key: &RecordKey) -> Result<(), StoreError> {
-        let bundle = serde_json::json!({
-            "resourceType": "Bundle", "type": "history", "timestamp": stamp(Utc::now()),
-            "entry": [{"request": {"method": "DELETE", "url": format!("{}/{}", key.resource_type, key.id)}}]
-        });
-        accept(&*self.store, "pull", server, bundle.to_string().into_bytes()).map(drop)
+        deleted(&*self.store, "pull", &RecordKey { source: server.to_owned(), ..key.clone() })
     }
 }
 

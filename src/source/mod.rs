@@ -5,4 +5,6 @@ pub mod fhir_pull;
 pub mod fhir_push;
 pub mod files;
 pub mod inbox;
+pub mod mllp;
 pub mod needs;
+pub mod subscription;

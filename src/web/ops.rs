@@ -1,13 +1,14 @@
 //! What monitors ask. No metric has a patient, a message or an arm as label, and a hospital that does
 //! not answer does not make this program unready: what was stored can still be read and decided.
 
-use super::state::WebState;
+use super::state::{self, WebState};
 use super::status::Pull;
 use super::stored::Verdicts;
 use super::trouble::Trouble;
 use super::worklist::DECISIONS;
+use crate::pipeline::questions;
 use crate::protocol::Trial;
-use crate::store::{Health, QuarantineState, Store, StoreError};
+use crate::store::{Health, QuarantineState, Store, StoreError, SubscriptionState};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -162,6 +163,16 @@ fn describe() {
     describe_gauge!("trialbridge_subjects", "Subjects by their latest decision");
     describe_gauge!("trialbridge_criteria_unknown", "Subjects of whom the data do not say it");
     describe_gauge!("trialbridge_quarantine_messages", "Entries set aside that nobody has resolved");
+    describe_gauge!(
+        "trialbridge_subscription_last_heartbeat_timestamp_seconds",
+        "When each Subscription's server last sent a heartbeat"
+    );
+    describe_counter!(
+        "trialbridge_subscription_missed_events_total",
+        "Events of Subscriptions that did not come within the grace"
+    );
+    describe_gauge!("trialbridge_deviations_open", "Deviations that nobody has acknowledged");
+    describe_gauge!("trialbridge_identity_questions", "Questions about who is who that nobody has answered");
     describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
 }
 
@@ -193,6 +204,15 @@ fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
     for (reason, count) in reasons {
         gauge!("trialbridge_quarantine_messages", "reason" => reason).set(count);
     }
+    for held in store.subscriptions()?.into_iter().filter(|s| s.state != SubscriptionState::Deleted) {
+        let at = held.last_heartbeat_at.and_then(|t| chrono::DateTime::parse_from_rfc3339(&t).ok());
+        if let Some(at) = at {
+            gauge!("trialbridge_subscription_last_heartbeat_timestamp_seconds", "source" => held.id)
+                .set(at.timestamp() as f64);
+        }
+    }
+    gauge!("trialbridge_deviations_open").set(state::deviations(store)?.len() as f64);
+    gauge!("trialbridge_identity_questions").set(questions::open(store, trial)?.len() as f64);
     for (state, count) in
         [("pending", inbox.pending), ("processed", inbox.processed), ("quarantined", inbox.quarantined)]
     {

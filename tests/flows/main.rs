@@ -5,7 +5,9 @@
 mod allocation;
 mod attest;
 mod configuration;
+mod corrections;
 mod faults;
+mod hl7;
 mod incremental;
 mod operations;
 mod pull;
@@ -13,5 +15,6 @@ mod push;
 mod randomize;
 mod serve;
 mod service;
+mod subscriptions;
 mod support;
 mod writeback;
