@@ -111,6 +111,8 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
                     .extend(pipeline.unusable(&item)?.into_iter().map(|(path, reason)| (*seq, path, reason)));
                 store.mark(*seq, InboxState::Pending)?;
             }
+            // The records are the same bytes as before; what changed is how they are read.
+            store.mark_dirty(store.subjects()?, &stamp(now()))?;
             let done = pipeline.run(now(), today())?;
             // What is still broken stays where it was.
             for q in open.iter().filter(|q| rows.contains(&q.inbox_seq)) {

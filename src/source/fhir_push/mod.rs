@@ -15,8 +15,6 @@ mod preview;
 mod reply;
 mod resource;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use crate::config::{ConfigError, Push};
 use crate::http::auth::{self, AuthError, Authenticator, Caller};

@@ -1,1 +1,0 @@
-//! Through the router, without a socket.
