@@ -4,7 +4,12 @@
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+pub mod network;
+
+use network::Network;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -98,10 +103,22 @@ pub struct Serve {
     pub ops_listen: String,
 }
 
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mllp {
+    /// None: nothing listens.
     pub listen: Option<String>,
+    /// Certificate chain and private key, PEM. Both or neither.
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// Nobody sends without a certificate of this authority, PEM.
+    pub client_ca_file: Option<PathBuf>,
+    /// Who may send. Empty: this machine only, or whoever holds a client certificate.
+    #[serde(deserialize_with = "network::list")]
+    pub allow: Vec<Network>,
+    /// `accept` or `strict`: how a message that was stored but cannot be mapped is answered.
+    pub mode: String,
+    pub max_connections: usize,
 }
 
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -183,6 +200,62 @@ impl Default for Writeback {
     }
 }
 
+impl Default for Mllp {
+    fn default() -> Self {
+        Mllp {
+            listen: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            client_ca_file: None,
+            allow: Vec::new(),
+            mode: "accept".into(),
+            max_connections: 64,
+        }
+    }
+}
+
+impl Mllp {
+    /// May this peer connect?
+    pub fn lets_in(&self, peer: IpAddr) -> bool {
+        if self.allow.is_empty() {
+            return self.client_ca_file.is_some() || peer.to_canonical().is_loopback();
+        }
+        self.allow.iter().any(|n| n.holds(peer))
+    }
+
+    /// Whether it is said who may send to an address that other machines reach.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn is_guarded(&self, listen: SocketAddr) -> Result<(), String> {
+        if listen.ip().to_canonical().is_loopback() || !self.allow.is_empty() || self.client_ca_file.is_some()
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "mllp.listen {listen} is reached by other machines, and nothing says who may send: set \
+             mllp.allow, or mllp.client_ca_file for client certificates"
+        ))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            return Err("mllp.tls_cert_file and mllp.tls_key_file go together".into());
+        }
+        if self.client_ca_file.is_some() && self.tls_cert_file.is_none() {
+            return Err("mllp.client_ca_file needs mllp.tls_cert_file and mllp.tls_key_file".into());
+        }
+        if self.max_connections == 0 {
+            return Err("mllp.max_connections is at least 1".into());
+        }
+        // A name is looked at when it is bound.
+        match self.listen.as_deref().map(str::parse) {
+            Some(Ok(address)) => self.is_guarded(address),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into() }
@@ -242,6 +315,9 @@ impl Config {
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,
                 &mut config.fhir.auth.key_file,
+                &mut config.mllp.tls_cert_file,
+                &mut config.mllp.tls_key_file,
+                &mut config.mllp.client_ca_file,
             ]
             .into_iter()
             .flatten()
@@ -318,6 +394,10 @@ impl Config {
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
         one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
+        one_of("mllp.mode", &self.mllp.mode, &["accept", "strict"])?;
+        if let Err(text) = self.mllp.check() {
+            return wrong(text);
+        }
         if !self.store.url.starts_with("sqlite:") {
             return wrong("store.url: this version keeps its store in `sqlite:FILE`".into());
         }
@@ -404,6 +484,31 @@ mod tests {
     }
 
     #[test]
+    fn who_may_send_is_this_machine_unless_it_is_said() {
+        let guarded = "listen = \"0.0.0.0:2575\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\nclient_ca_file = \"a\"\n";
+        #[rustfmt::skip]
+        let table: &[(&str, &str, &str, bool)] = &[
+            ("",                                                       "", "127.0.0.1",         true),
+            ("",                                                       "", "::1",               true),
+            ("",                                                       "", "::ffff:127.0.0.1",  true),
+            ("",                                                       "", "10.1.4.7",          false),
+            ("listen = \"127.0.0.1:2575\"\n",                          "", "10.1.4.7",          false),
+            ("listen = \"0.0.0.0:2575\"\nallow = [\"10.1.4.0/24\"]\n", "", "10.1.4.7",          true),
+            ("listen = \"0.0.0.0:2575\"\nallow = [\"10.1.4.0/24\"]\n", "", "127.0.0.1",         false),
+            ("",                              "10.1.4.7, fd00::/8,",       "fd00::1",           true),
+            ("",                              "10.1.4.7",                  "10.1.4.7",          true),
+            (guarded,                                                  "", "10.1.4.7",          true),
+            (guarded,                         "10.1.5.0/24",               "10.1.4.7",          false),
+        ];
+        for (text, variable, peer, expected) in table {
+            let env = [("TRIALBRIDGE_MLLP__ALLOW", *variable)];
+            let env = environment(if variable.is_empty() { &[] } else { &env });
+            let config = Config::read("c.toml", &format!("[mllp]\n{text}"), env).expect("good");
+            assert_eq!(config.mllp.lets_in(peer.parse().expect("an address")), *expected, "{text} {peer}");
+        }
+    }
+
+    #[test]
     fn mistakes_have_their_place() {
         for (text, env, place) in [
             ("data_dir = \"/d\"\n[pull]\nschedul = \"x\"\n", vec![], "c.toml:3"),
@@ -414,6 +519,14 @@ mod tests {
             ("[fhir.auth]\ntoken = \"canary\"\n", vec![], "c.toml:2"),
             ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
             ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
+            ("[mllp]\nlisten = \"0.0.0.0:2575\"\n", vec![], "c.toml"),
+            ("[mllp]\nlisten = \"[::]:2575\"\n", vec![], "c.toml"),
+            ("[mllp]\nallow = [\"lis.example\"]\n", vec![], "c.toml:2"),
+            ("[mllp]\nmode = \"lenient\"\n", vec![], "c.toml"),
+            ("[mllp]\ntls_cert_file = \"c.pem\"\n", vec![], "c.toml"),
+            ("[mllp]\nclient_ca_file = \"c.pem\"\n", vec![], "c.toml"),
+            ("[mllp]\nmax_connections = 0\n", vec![], "c.toml"),
+            ("", vec![("TRIALBRIDGE_MLLP__ALLOW", "10.1.4.0/40")], "TRIALBRIDGE_MLLP__ALLOW"),
         ] {
             let error = Config::read("c.toml", text, environment(&env)).expect_err("bad");
             assert_eq!(error.place, place, "{text}");

@@ -28,6 +28,7 @@ pub mod score;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod http;
 pub mod pipeline;
 pub mod sandbox;
 pub mod secret;

@@ -66,6 +66,17 @@ scores = true
 listen = "127.0.0.1:8080"
 ops_listen = "127.0.0.1:9090"
 
+[mllp]
+# HL7 v2: nothing listens unless an address is set
+# listen = "127.0.0.1:2575"
+# who may send, from other machines: addresses and networks, or whoever holds a certificate
+# allow = ["10.1.4.0/24"]
+# tls_cert_file = "/etc/trialbridge/mllp-cert.pem"
+# tls_key_file = "/etc/trialbridge/mllp-key.pem"
+# client_ca_file = "/etc/trialbridge/hospital-ca.pem"
+mode = "accept"                  # strict: answer AE to what cannot be mapped
+max_connections = 64
+
 [allocation]
 # The key that opens the sealed list: never inside data_dir. Default: data_dir with `.allocation-key`
 # key_file = "/etc/trialbridge/allocation.key"

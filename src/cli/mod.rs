@@ -4,6 +4,7 @@ pub mod allocation;
 pub mod attest;
 pub mod check;
 pub mod demo;
+pub mod hl7;
 pub mod init;
 pub mod operations;
 pub mod output;
@@ -164,6 +165,9 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(operations::AuditCommand),
+    /// Send HL7 v2 messages over MLLP, or listen for them: to try a connection
+    #[command(subcommand)]
+    Hl7(hl7::Command),
     /// Prove the store: integrity, hashes, one slot a participant, audit chain
     Verify,
     /// Work everything out again from the inbox
@@ -224,6 +228,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Writeback(a) => writeback::run(global, a),
         Command::Quarantine(c) => operations::quarantine(global, c),
         Command::Audit(c) => operations::audit(global, c),
+        Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),
         Command::Replay => operations::replay(global),
         Command::Backup(a) => operations::backup(global, a),

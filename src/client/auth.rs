@@ -20,7 +20,6 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +52,6 @@ const UNSTATED_LIFETIME: Duration = Duration::from_secs(60);
 const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 const MAX_ANSWER_BYTES: u64 = 256 << 10;
-const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// A difference of the clocks that is worth a word where an assertion was refused.
 const NOTABLE_SKEW_SECONDS: i64 = 30;
@@ -96,19 +94,7 @@ impl SigningKey {
     /// # Errors
     /// A sentence that names the file, the cause and the remedy, never the content.
     pub fn from_file(path: &Path) -> Result<SigningKey, String> {
-        let unreadable = |e: std::io::Error| format!("{}: cannot be read: {e}", path.display());
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Of the open file, not of its name: nobody can exchange it in between.
-            if file.metadata().map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
-                return Err(format!("{}: the key file can be read by others; chmod 600", path.display()));
-            }
-        }
-        // As large as it may become: growing would leave copies behind.
-        let mut pem = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES as usize));
-        file.take(MAX_KEY_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
+        let pem = crate::secret::private_file(path)?;
         SigningKey::from_pem(&pem).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 

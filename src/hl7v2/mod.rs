@@ -6,6 +6,7 @@
 pub mod ack;
 pub mod charset;
 pub mod escape;
+pub mod frame;
 pub mod header;
 pub mod message;
 pub mod time;

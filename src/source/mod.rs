@@ -3,4 +3,5 @@
 pub mod fhir_pull;
 pub mod files;
 pub mod inbox;
+pub mod mllp;
 pub mod needs;

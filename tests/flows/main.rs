@@ -6,6 +6,7 @@ mod allocation;
 mod attest;
 mod configuration;
 mod faults;
+mod hl7;
 mod incremental;
 mod operations;
 mod pull;
