@@ -11,8 +11,10 @@ use crate::fhir::reference::{is_id, type_and_id};
 use crate::fhir::release::is_resource_type;
 use crate::fhir::resource::{Head, Linkage, PatientIdentity};
 use crate::fhir::text::Text;
+use crate::hl7v2::message::Message;
 use crate::identity::{Identity, LinkKind, PersonIdentifier, PersonLink};
 use crate::mapping;
+use crate::normalize::hl7v2::{self, Converted, MessageProblem};
 use crate::normalize::{Body, fhir};
 use crate::protocol::Trial;
 use crate::protocol::document::hex;
@@ -130,7 +132,7 @@ fn is_received(origin: &str) -> bool {
 
 /// The key of a subject that is only known by an identifier, without `Patient/`.
 pub fn alias_id(salt: &str, system: &str, value: &str) -> String {
-    format!("id.{}", keyed(salt, &["identifier", system, value]))
+    format!("id.{}", keyed(salt, &[system, value]))
 }
 
 /// Sixteen hexadecimal digits for some parts. Nobody finds the parts without the salt.
@@ -168,10 +170,40 @@ impl Intake<'_> {
                 self.whole(Reason::NotAMessage, String::new());
                 return;
             }
+            HL7_V2 => {
+                self.message();
+                return;
+            }
             _ => json::text(&item.bytes).and_then(|text| self.json(text)),
         };
         if let Err(error) = read {
             self.whole(reason(&error), path_of(&error));
+        }
+    }
+
+    /// An HL7 v2 message: the resources that it stands for.
+    fn message(&mut self) {
+        let (item, salt) = (self.item, self.salt);
+        let site = &self.trial.site.hl7v2;
+        // An identifier is named as everywhere else, so that its subject is the same whoever sends it.
+        let key = |parts: &[&str]| keyed(salt, parts);
+        let read = Message::parse(&item.bytes, site.charset)
+            .map_err(MessageProblem::from)
+            .and_then(|message| hl7v2::resources(&message, site, &key));
+        let converted = match read {
+            Ok(hl7v2::Content::Resources(converted)) => converted,
+            Ok(hl7v2::Content::NotNeeded) => return,
+            Err(problem) => {
+                self.whole(problem.reason(), problem.location.to_string());
+                return;
+            }
+        };
+        for Converted { path, content } in converted {
+            let place = Place { path, full_url: None, interaction: Interaction::Convey, id: None };
+            match content {
+                Ok(text) => self.resource(&text, place, &Surroundings::default()),
+                Err((reason, field)) => self.unusable(place, "", reason, field, None),
+            }
         }
     }
 
@@ -360,12 +392,17 @@ impl Intake<'_> {
             "Patient" => Some(format!("Patient/{id}")),
             other => {
                 let direct = named.as_deref().and_then(|s| around.resolve(s));
+                let is_alias = direct.as_deref().is_some_and(|d| d.starts_with("Patient/id."));
+                if (direct.is_none() || is_alias)
+                    && let Some(by) = self.subject_identifier(text, is_alias)
+                {
+                    let key = format!("Patient/{}", alias_id(self.salt, &by.system, &by.value));
+                    identity.alias = direct.as_ref().is_none_or(|d| *d == key).then_some(by);
+                }
                 direct
                     .or_else(|| {
-                        let by = self.subject_identifier(text)?;
-                        let key = format!("Patient/{}", alias_id(self.salt, &by.system, &by.value));
-                        identity.alias = Some(by);
-                        Some(key)
+                        let by = identity.alias.as_ref()?;
+                        Some(format!("Patient/{}", alias_id(self.salt, &by.system, &by.value)))
                     })
                     .or_else(|| (!super::is_shared(other)).then(|| around.only_patient.clone()).flatten())
             }
@@ -452,13 +489,13 @@ impl Intake<'_> {
 
     /// The identifier of a subject that is not referred to by an id: a logical or a conditional
     /// reference.
-    fn subject_identifier(&self, text: &str) -> Option<PersonIdentifier> {
+    fn subject_identifier(&self, text: &str, beside_reference: bool) -> Option<PersonIdentifier> {
         let loose = json::read_shallow::<Loose<'_>>(text).ok()?;
         let reference = loose.subject.or(loose.patient)?;
         if let Some(conditional) = reference.reference.as_deref().and_then(|r| r.strip_prefix("Patient?")) {
             return identifier_in(conditional);
         }
-        if reference.reference.is_some() {
+        if reference.reference.is_some() && !beside_reference {
             return None;
         }
         let identifier = reference.identifier?;
