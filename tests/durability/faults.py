@@ -18,6 +18,8 @@ from service import Bench, Service, Wrong, expect, restarted
 STORING = ["pwrite64", "fsync", "fdatasync", "ftruncate", "unlink"]
 ANSWERING = ["write", "writev", "sendto", "sendmsg"]
 LANES = 2
+# Long enough for a few messages to fill the log, so that it is checkpointed and begun anew.
+LONG_MESSAGE = 400_000
 
 
 def counted(log):
@@ -65,18 +67,23 @@ class Tally:
 
 # ---- killed
 
-def traced_run(phase, messages):
+# What the program is doing: the first start, a start after a kill, work, work that fills the log, the end.
+PHASES = ["fresh", "reopen", "serve", "checkpoint", "stop"]
+RUNNING = ["serve", "checkpoint", "stop"]
+
+
+def traced_run(phase, messages, connections=3):
     """How often each call comes in a phase of the scenario."""
     with Bench() as bench:
         log = os.path.join(bench.dir, "log")
         calls = ",".join(STORING + ANSWERING)
-        if phase == "serve" or phase == "stop":
+        if phase in RUNNING:
             service = Service(bench)
             if phase == "stop":
                 send_all(bench, messages)
             service.attach("-e", f"trace={calls}", "-o", log)
-            if phase == "serve":
-                send_all(bench, messages)
+            if phase != "stop":
+                send_all(bench, messages, connections)
                 time.sleep(0.5)
         else:
             if phase == "reopen":
@@ -114,16 +121,17 @@ def children(pid):
 
 def kill_sweep(phase, per_point, every, tally):
     """Kills at each point of a phase, and looks what is left."""
-    most = traced_run(phase, mixed(per_point, "c"))
+    padding = LONG_MESSAGE if phase == "checkpoint" else 0
+    most = traced_run(phase, mixed(per_point, "c", padding))
     calls = STORING + ANSWERING if phase == "serve" else STORING
     points = spread(most, calls, every)
 
-    def serve_lane(own):
+    def running_lane(own):
         with Bench() as bench:
             book, service = [], Service(bench)
             for call, n in own:
                 why = f"killed at {call} {n} ({phase})"
-                messages = mixed(per_point, "k")
+                messages = mixed(per_point, "k", padding)
                 book += messages
                 service.attach("-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={n}")
                 send_all(bench, messages, is_over=lambda s=service: s.process.poll() is not None)
@@ -160,7 +168,7 @@ def kill_sweep(phase, per_point, every, tally):
                 after_kill(bench, book, book, why, tally, reached).kill()
                 tally.restarted(bench)
 
-    in_lanes(points, serve_lane if phase in ("serve", "stop") else start_lane)
+    in_lanes(points, running_lane if phase in RUNNING else start_lane)
     return len(points)
 
 
@@ -192,14 +200,13 @@ def killed(full):
     """kill -9 at the Nth system call, while starting, serving and stopping."""
     tally = Tally()
     if full:
-        every = {p: {None: 1} for p in ("fresh", "reopen", "serve", "stop")}
-        per_point = 24
+        every = dict.fromkeys(PHASES, {None: 1})
     else:
-        every = {"fresh": {None: 40, "fsync": 8}, "reopen": {None: 20, "fsync": 3},
-                 "serve": {None: 7, "pwrite64": 24, "fsync": 2}, "stop": {None: 6}}
-        per_point = 9
-    for phase in ("fresh", "reopen", "serve", "stop"):
-        kill_sweep(phase, per_point, every[phase], tally)
+        every = {"fresh": {None: 12, "fsync": 2}, "reopen": {None: 8, "fsync": 1},
+                 "serve": {None: 3, "pwrite64": 9, "fsync": 1},
+                 "checkpoint": {None: 2, "pwrite64": 170}, "stop": {None: 6, "fsync": 1}}
+    for phase in PHASES:
+        kill_sweep(phase, 24 if full and phase == "serve" else 9, every[phase], tally)
     expect(tally.points >= 20, f"only {tally.points} points were reached")
     expect(tally.resent > 0, "no kill left a message unanswered: the sweep does not meet the work")
     return (f"{tally.points} kill points ({tally.beyond} not reached), {tally.acknowledged} messages, "
@@ -216,26 +223,27 @@ REFUSALS = [("fsync", "EIO", ""), ("fsync", "EIO", "+"), ("pwrite64", "ENOSPC", 
 def refused(full):
     """Every fsync and every write fails once, or from then on."""
     tally, per_point = Tally(), 24 if full else 9
-    # A scenario with a checkpoint in it: small messages alone never come to one.
-    most = traced_run("serve", mixed(per_point, "c"))
     points = []
-    for call, error, ever in REFUSALS:
-        every = {None: 1} if full else {None: 30 if call == "pwrite64" else 4}
-        points += [(call, error, ever, n) for _, n in spread(most, [call], every)]
+    # Short messages, and such as fill the log: without a checkpoint the database itself is not written.
+    for padding in (0, LONG_MESSAGE):
+        most = traced_run("serve", mixed(per_point, "c", padding), connections=1)
+        for call, error, ever in REFUSALS:
+            every = {None: 1} if full else {None: most.get(call, 0) // 3 + 1 if call == "pwrite64" else 3}
+            points += [(call, error, ever, n, padding) for _, n in spread(most, [call], every)]
     hit = collections.Counter()
 
     def lane(own):
         with Bench() as bench:
             book, service = [], Service(bench)
-            for call, error, ever, n in own:
+            for call, error, ever, n, padding in own:
                 why = f"{call} {n}{ever} answers {error}"
                 log = os.path.join(bench.dir, "log")
-                messages = mixed(per_point, "e")
+                messages = mixed(per_point, "e", padding)
                 book += messages
                 service.attach("-e", f"trace={call}", "-o", log,
                                "-e", f"inject={call}:error={error}:when={n}{ever}")
-                send_all(bench, messages)
-                time.sleep(0.1)
+                send_all(bench, messages, connections=1)
+                time.sleep(0.3)
                 code = service.process.poll()
                 expect(code is None or code > 0, f"{why}: the service ended with {code}")
                 for message in messages:

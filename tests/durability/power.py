@@ -315,9 +315,12 @@ def cut(full):
     said, total = [], 0
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with Bench(at=memory) as bench:
-        recording = record(bench, mixed(400 if full else 60, "p"))
+        recording = record(bench, mixed(400 if full else 60, "p", 120_000))
         syncs, acks = (sum(e[0] == kind for e in recording[0]) for kind in ("sync", "ack"))
         expect(acks >= 20, f"only {acks} acknowledgements were recorded")
+        # The database itself is written when the log is full, and by that time only.
+        moved = sum(e[0] == "write" and len(e[3]) == 4096 and e[1] in bases(recording) for e in recording[0])
+        expect(moved > 100, "the recording has no checkpoint")
         total += spared(bench, recording, count, 1, f"{syncs} fsyncs and {acks} acknowledgements", said)
         # The same recording on a disk that forgets what of the log it was told to sync.
         tried, with_loss, _, corrupt = judged(bench, recording, 30, 3, lies=True)
@@ -327,12 +330,19 @@ def cut(full):
     # Even seeds: of a failed fsync nothing reaches the disk. Odd ones: any sectors of it.
     for seed, failing in ((2, "2+11"), (5, "3+7")):
         with Bench(at=memory) as bench:
-            recording = record(bench, mixed(200 if full else 30, "q"), failing)
+            recording = record(bench, mixed(200 if full else 30, "q", 160_000), failing)
             failures = sum(e[0] == "lost" for e in recording[0])
             expect(failures > 0, "no fsync failed in the recording")
             total += spared(bench, recording, count // 4, seed, f"a run with {failures} failed fsyncs", said)
     expect(total >= (3000 if full else 300), f"only {total} images")
     return "; ".join(said)
+
+
+def bases(recording):
+    """The files that are the database, not its log."""
+    events, _, known = recording
+    return {e[1] for e in events if e[0] == "create" and e[2] == "trialbridge.db"} | {
+        number for name, (number, _) in known.items() if name == "trialbridge.db"}
 
 
 def spared(bench, recording, count, seed, what, said):

@@ -95,10 +95,10 @@ def result(label="d"):
     return Message("MLLP", control, text.encode())
 
 
-def mixed(count, label="d"):
-    """Messages of all kinds, in a fixed order."""
-    kinds = [bundle, result, update]
-    return [kinds[n % 3](label) for n in range(count)]
+def mixed(count, label="d", padding=0):
+    """Messages of all kinds, in a fixed order; bundles as long as wanted."""
+    kinds = [lambda: bundle(label, padding), lambda: result(label), lambda: update(label)]
+    return [kinds[n % 3]() for n in range(count)]
 
 
 def http_request(message, port):
