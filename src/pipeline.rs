@@ -3,6 +3,7 @@
 //! Everything here can be done again from the inbox and ends the same. Nothing here talks to a
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
+mod account;
 mod deviation;
 pub mod intake;
 pub mod poison;

@@ -315,7 +315,7 @@ def cut(full):
     said, total = [], 0
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with Bench(at=memory) as bench:
-        recording = record(bench, mixed(400 if full else 60, "p", 120_000))
+        recording = record(bench, mixed(400 if full else 60, "p", 250_000))
         syncs, acks = (sum(e[0] == kind for e in recording[0]) for kind in ("sync", "ack"))
         expect(acks >= 20, f"only {acks} acknowledgements were recorded")
         # The database itself is written when the log is full, and by that time only.
@@ -330,7 +330,7 @@ def cut(full):
     # Even seeds: of a failed fsync nothing reaches the disk. Odd ones: any sectors of it.
     for seed, failing in ((2, "2+11"), (5, "3+7")):
         with Bench(at=memory) as bench:
-            recording = record(bench, mixed(200 if full else 30, "q", 160_000), failing)
+            recording = record(bench, mixed(200 if full else 30, "q", 500_000), failing)
             failures = sum(e[0] == "lost" for e in recording[0])
             expect(failures > 0, "no fsync failed in the recording")
             total += spared(bench, recording, count // 4, seed, f"a run with {failures} failed fsyncs", said)

@@ -315,25 +315,93 @@ fn history_refuses_to_be_edited() {
     assert!(store.verify().expect("verified").is_sound());
 }
 
+/// What `verify` finds after somebody changed the tables past every trigger and reference.
+fn found_after((dir, store): (TempDir, SqliteStore), sql: &str) -> Vec<&'static str> {
+    let hand = by_hand(&dir);
+    let triggers: Vec<String> = {
+        let mut all =
+            hand.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("prepared");
+        let names = all.query_map([], |r| r.get(0)).expect("read");
+        names.map(|n| n.expect("text")).collect()
+    };
+    for trigger in triggers {
+        hand.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("dropped");
+    }
+    hand.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").expect("set");
+    hand.execute_batch(sql).expect("tampered");
+    let findings = store.verify().expect("verified").findings;
+    findings.into_iter().map(|f| f.check).collect()
+}
+
+/// Messages with keys, of which row 2 reuses that of row 1; row 3 was processed, row 4 set aside; an
+/// allocation with a deviation.
+fn with_messages() -> (TempDir, SqliteStore) {
+    let (dir, store) = fresh();
+    for (text, key) in [("a", Some("k1")), ("b", Some("k1")), ("c", Some("k2")), ("d", None)] {
+        let key = key.map(str::to_owned);
+        store.accept(Incoming { key, ..incoming(text) }).expect("accepted");
+    }
+    store.mark(3, InboxState::Processed).expect("marked");
+    let entry = NewQuarantine {
+        inbox_seq: 4,
+        reason: "not-json".into(),
+        path: String::new(),
+        bytes: None,
+        at: NOW.into(),
+    };
+    let settled = Settlement {
+        seq: 4,
+        state: InboxState::Quarantined,
+        records: vec![],
+        quarantine: vec![entry],
+        at: NOW.into(),
+    };
+    store.settle(vec![settled]).expect("settled");
+    store.put_allocation_list(list(1)).expect("list");
+    store.put_decision(decision("Patient/1", "{}")).expect("decided");
+    store.allocate(request("Patient/1", "key"), draw()).expect("allocated");
+    let allocation = store.allocation_of("T", "Patient/1").expect("read").expect("allocated");
+    let deviation = NewDeviation {
+        subject: "Patient/1".into(),
+        allocation_id: allocation.id,
+        opened_at: NOW.into(),
+        kind: "result-corrected".into(),
+        reference: "Observation/1".into(),
+        detail: "{}".into(),
+        audit: audit("deviation.open"),
+    };
+    assert_eq!(store.open_deviations(vec![deviation]).expect("opened").len(), 1);
+    (dir, store)
+}
+
+#[test]
+fn verify_finds_what_is_missing_of_messages() {
+    for (sql, check) in [
+        ("DELETE FROM inbox WHERE seq = 1", "inbox-without-hole"),
+        ("DELETE FROM inbox WHERE seq = 3", "inbox-without-hole"),
+        ("UPDATE inbox SET state = 'processed' WHERE seq = 1", "processed-was-read"),
+        ("DELETE FROM quarantine WHERE inbox_seq = 4", "quarantined-has-entry"),
+        ("UPDATE message_key SET source = 'other' WHERE inbox_seq = 3", "message-key-of-row"),
+        ("UPDATE inbox SET origin = 'other' WHERE seq = 3", "message-key-of-row"),
+        ("UPDATE inbox SET state = 'processed', attempts = 1 WHERE seq = 2", "message-key-once"),
+        ("UPDATE inbox SET state = 'pending' WHERE seq = 2", "message-key-once"),
+        ("UPDATE quarantine SET reason = 'other' WHERE inbox_seq = 2", "message-key-once"),
+        (
+            "INSERT INTO record_history VALUES (1, 's', 'T', 'i', NULL, NULL, NULL, 0, 2, '', '', x'')",
+            "message-key-once",
+        ),
+        ("UPDATE message_key SET key = 'k1' WHERE inbox_seq = 3", "message-key-once"),
+        ("UPDATE deviation SET subject = 'Patient/2'", "deviation-has-allocation"),
+        ("UPDATE deviation SET allocation_id = 'other'", "deviation-has-allocation"),
+    ] {
+        let found = found_after(with_messages(), sql);
+        assert!(found.contains(&check), "{sql}: {found:?}");
+    }
+    assert!(found_after(with_messages(), "SELECT 1").is_empty(), "no finding without a reason");
+}
+
 #[test]
 fn verify_names_what_was_tampered_with() {
-    let by_a_thorough_hand = |sql: &str| {
-        let (dir, store) = with_history();
-        let hand = by_hand(&dir);
-        let triggers: Vec<String> = {
-            let mut all =
-                hand.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("prepared");
-            let names = all.query_map([], |r| r.get(0)).expect("read");
-            names.map(|n| n.expect("text")).collect()
-        };
-        for trigger in triggers {
-            hand.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("dropped");
-        }
-        hand.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").expect("set");
-        hand.execute_batch(sql).expect("tampered");
-        let findings = store.verify().expect("verified").findings;
-        findings.into_iter().map(|f| f.check).collect::<Vec<_>>()
-    };
     for (sql, check) in [
         ("UPDATE inbox SET bytes = x'00' WHERE seq = 1", "inbox-hash"),
         ("UPDATE inbox SET state = 'lost' WHERE seq = 1", "inbox-state"),
@@ -349,10 +417,10 @@ fn verify_names_what_was_tampered_with() {
             "record-has-inbox-row",
         ),
     ] {
-        let found = by_a_thorough_hand(sql);
+        let found = found_after(with_history(), sql);
         assert!(found.contains(&check), "{sql}: {found:?}");
     }
-    assert!(by_a_thorough_hand("SELECT 1").is_empty(), "no finding without a reason");
+    assert!(found_after(with_history(), "SELECT 1").is_empty(), "no finding without a reason");
 }
 
 #[test]
