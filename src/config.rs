@@ -1,6 +1,8 @@
 //! The configuration: a TOML file that is only read where it was named, and environment twins
 //! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
 
+mod push;
+
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
@@ -22,6 +24,7 @@ pub struct Config {
     pub pull: Pull,
     pub writeback: Writeback,
     pub serve: Serve,
+    pub push: Push,
     pub mllp: Mllp,
     pub allocation: Allocation,
     /// Where the values came from, for people.
@@ -101,6 +104,55 @@ pub struct Writeback {
 pub struct Serve {
     pub listen: String,
     pub ops_listen: String,
+    /// Names, besides this machine's own, that a listener on a loopback address answers for.
+    pub hosts: Vec<String>,
+}
+
+/// What hospitals may send here over HTTP, and who may.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Push {
+    pub enabled: bool,
+    /// An address of its own. Without one, what is pushed comes in where the pages are.
+    pub listen: Option<String>,
+    /// `none`, `bearer`, `jwt` or `certificate`.
+    pub auth: String,
+    /// PEM, for the address of its own.
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM, mode 0600.
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM. With it, nobody connects without a certificate of this authority.
+    pub client_ca_file: Option<PathBuf>,
+    /// Requests a second of one caller; 0 is no limit.
+    pub max_per_second: u32,
+    /// Whose numbering of ids the resources have; `fhir.base_url` if it is not said.
+    pub source: Option<String>,
+    /// Refuse types of resources that nothing here uses, instead of ignoring them.
+    pub strict: bool,
+    pub client: Vec<Client>,
+    pub jwt: Jwt,
+}
+
+/// A sender with a token of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    pub name: String,
+    pub token_file: PathBuf,
+}
+
+/// Access tokens of an authorisation server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jwt {
+    /// `iss`, exactly.
+    pub issuer: Option<String>,
+    /// `aud`, exactly.
+    pub audience: Option<String>,
+    pub jwks_file: Option<PathBuf>,
+    pub jwks_url: Option<String>,
+    /// A token that ends later is refused.
+    pub max_lifetime_minutes: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -139,6 +191,7 @@ impl Default for Config {
             pull: Pull::default(),
             writeback: Writeback::default(),
             serve: Serve::default(),
+            push: Push::default(),
             mllp: Mllp::default(),
             allocation: Allocation::default(),
             origin: "defaults".into(),
@@ -258,7 +311,31 @@ impl Mllp {
 
 impl Default for Serve {
     fn default() -> Self {
-        Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into() }
+        Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into(), hosts: Vec::new() }
+    }
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Push {
+            enabled: true,
+            listen: None,
+            auth: "none".into(),
+            tls_cert_file: None,
+            tls_key_file: None,
+            client_ca_file: None,
+            max_per_second: 1000,
+            source: None,
+            strict: false,
+            client: Vec::new(),
+            jwt: Jwt::default(),
+        }
+    }
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Jwt { issuer: None, audience: None, jwks_file: None, jwks_url: None, max_lifetime_minutes: 60 }
     }
 }
 
@@ -315,12 +392,17 @@ impl Config {
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,
                 &mut config.fhir.auth.key_file,
+                &mut config.push.tls_cert_file,
+                &mut config.push.tls_key_file,
+                &mut config.push.client_ca_file,
+                &mut config.push.jwt.jwks_file,
                 &mut config.mllp.tls_cert_file,
                 &mut config.mllp.tls_key_file,
                 &mut config.mllp.client_ca_file,
             ]
             .into_iter()
             .flatten()
+            .chain(config.push.client.iter_mut().map(|client| &mut client.token_file))
             {
                 *path = folder.join(&*path);
             }
@@ -393,6 +475,7 @@ impl Config {
         };
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
         one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
+        one_of("push.auth", &self.push.auth, &["none", "bearer", "jwt", "certificate"])?;
         one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
         one_of("mllp.mode", &self.mllp.mode, &["accept", "strict"])?;
         if let Err(text) = self.mllp.check() {
@@ -519,6 +602,8 @@ mod tests {
             ("[fhir.auth]\ntoken = \"canary\"\n", vec![], "c.toml:2"),
             ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
             ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
+            ("[push]\nauth = \"basic\"\n", vec![], "c.toml"),
+            ("[[push.client]]\nname = \"lab\"\ntoken = \"canary\"\n", vec![], "c.toml:3"),
             ("[mllp]\nlisten = \"0.0.0.0:2575\"\n", vec![], "c.toml"),
             ("[mllp]\nlisten = \"[::]:2575\"\n", vec![], "c.toml"),
             ("[mllp]\nallow = [\"lis.example\"]\n", vec![], "c.toml:2"),

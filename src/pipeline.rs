@@ -53,7 +53,10 @@ pub struct Progressed {
     pub new: usize,
     pub changed: usize,
     pub same: usize,
+    /// Entries that could not be read, or belong to nobody.
     pub quarantined: usize,
+    /// Values set aside of resources that could be read.
+    pub values: usize,
     /// Deviations opened.
     pub deviations: usize,
     /// Subjects judged.
@@ -61,6 +64,9 @@ pub struct Progressed {
     /// Subjects whose decision is another one now: subject, before, after.
     pub decisions: Vec<(String, Option<String>, String)>,
 }
+
+/// The name under which what people record stands beside the hospital's servers.
+pub const OWN_SOURCE: &str = "trialbridge";
 
 /// What stands in place of a decision where the records count for another subject.
 const ATTACHED: &str = "attached";
@@ -97,6 +103,7 @@ impl Pipeline {
     /// Inbox to records.
     fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<(), StoreError> {
         let (at, salt) = (stamp(now), Self::salt(&*self.store)?);
+        let mut set_aside = 0;
         loop {
             let items = self.store.pending(BATCH)?;
             if items.is_empty() {
@@ -105,7 +112,10 @@ impl Pipeline {
             let mut settlements = Vec::with_capacity(items.len());
             for item in &items {
                 match poison::guarded(|| (self.take)(item, &self.trial, &salt, &at)) {
-                    Ok(taken) => settlements.push(settlement(item.seq, taken, &at)),
+                    Ok(taken) => {
+                        done.values += taken.values;
+                        settlements.push(settlement(item.seq, taken, &at));
+                    }
                     Err(place) => {
                         tracing::error!(event = "pipeline.panic", inbox = item.seq, place);
                         if item.attempts + 1 < ATTEMPTS {
@@ -117,7 +127,8 @@ impl Pipeline {
                 }
             }
             done.documents += settlements.len();
-            done.quarantined += settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
+            set_aside += settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
+            done.quarantined = set_aside - done.values;
             let is_shared: Vec<Vec<bool>> = settlements
                 .iter()
                 .map(|s| s.records.iter().map(|r| is_shared(&r.key.resource_type)).collect())

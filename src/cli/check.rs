@@ -5,7 +5,7 @@ use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, shell, trial};
 use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
-use crate::source::needs;
+use crate::source::{mllp, needs};
 use clap::Args;
 use serde::Serialize;
 
@@ -48,7 +48,17 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     };
     if let Some(config) = &config {
         lines.push(format!("ok    config            {}", config.origin));
+        if let Err(error) = config.push.validate(&config.serve.listen) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                place: error.place,
+                id: "TB-C001",
+                text: error.text,
+                hint: "`serve` does not start like this".into(),
+            });
+        }
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
+        listener(config, &mut findings, &mut lines);
         if !arguments.no_network {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
         }
@@ -121,6 +131,24 @@ fn definition(
         lines.push(format!("ok    definition        {}", trial.hash));
     }
     Ok(trial)
+}
+
+/// The files that the MLLP listener needs, without listening.
+fn listener(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>) {
+    let Some(listen) = &config.mllp.listen else { return };
+    match mllp::Settings::read(&config.mllp) {
+        Ok(settings) => {
+            let cover = if settings.tls.is_some() { "TLS" } else { "plain" };
+            lines.push(format!("ok    mllp              {listen}, {cover}, {}", config.mllp.mode));
+        }
+        Err(text) => findings.push(Finding {
+            severity: Severity::Error,
+            place: "mllp".into(),
+            id: "TB-C002",
+            text,
+            hint: "certificate and key are PEM files; the key has mode 0600".into(),
+        }),
+    }
 }
 
 /// Reaches for the configured server: is it there, does it let us in, can it do what is needed?

@@ -144,7 +144,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
         "  serving    http://{}/   Ctrl-C stops and discards the data",
         serve::address(&listener)
     ));
-    let pages = serve::spawn(listener, web::pages(state), &stop);
+    let pages = serve::spawn(listener, web::pages(state), &[], &stop);
     serve::signal().await;
     stop.cancel();
     let _ = pages.await;

@@ -4,6 +4,8 @@
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now, today};
 use super::{Failure, Global, Outcome, exit, writeback};
+use crate::http::listener::{self, Limits};
+use crate::http::strict::Hosts;
 use crate::pipeline::stamp;
 use crate::sandbox::{self, Sandbox};
 use crate::source::fhir_pull::Silent;
@@ -36,6 +38,10 @@ pub fn run(global: &Global) -> Outcome {
         let text = format!("pull.schedule `{}` never comes", shell.config.pull.schedule);
         return Err(Failure::new(exit::CONFIG, text, "second minute hour day month weekday"));
     }
+    if let Err(error) = shell.config.push.validate(&shell.config.serve.listen) {
+        let hint = "what each key means stands in docs/operating.md";
+        return Err(Failure::new(exit::CONFIG, error.to_string(), hint));
+    }
     let store = shell.open("serve")?;
     block_on(serve(global, shell, store, schedule))?
 }
@@ -53,8 +59,8 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     let ops = listen(&shell.config.serve.ops_listen, "serve.ops_listen").await?;
     global.note(&format!("pages        http://{}/", address(&pages)));
     global.note(&format!("operations   http://{}/readyz", address(&ops)));
-    let pages = spawn(pages, web::pages(state.clone()), &stop);
-    let ops = spawn(ops, web::ops(state), &stop);
+    let pages = spawn(pages, web::pages(state.clone()), &shell.config.serve.hosts, &stop);
+    let ops = spawn(ops, web::ops(state), &shell.config.serve.hosts, &stop);
     let scheduler = if shell.config.fhir.base_url.is_some() {
         global.note(&format!("schedule     {} (local time)", shell.config.pull.schedule));
         Some(tokio::spawn(scheduled(Arc::clone(&shell), Arc::clone(&store), schedule, status, stop.clone())))
@@ -66,7 +72,8 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     global.note("stopping: what is in hand is finished or left as it was");
     stop.cancel();
     for task in [Some(pages), Some(ops), scheduler].into_iter().flatten() {
-        if tokio::time::timeout(Duration::from_secs(20), task).await.is_err() {
+        // Longer than a listener lets requests in hand go on.
+        if tokio::time::timeout(Duration::from_secs(25), task).await.is_err() {
             tracing::warn!(
                 event = "serve.stop",
                 "a task did not end in time; its work is repeated at the next start"
@@ -87,19 +94,17 @@ pub fn address(listener: &TcpListener) -> String {
     listener.local_addr().map_or_else(|_| "?".into(), |a| a.to_string())
 }
 
-/// Serves a router until the token is cancelled.
+/// Serves a router until the token is cancelled. On a loopback address it answers for this machine's own
+/// names and for `hosts`.
 pub fn spawn(
     listener: TcpListener,
     router: axum::Router,
+    hosts: &[String],
     stop: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(event = "serve.listener", %error);
-        }
-    })
+    let hosts = listener.local_addr().map_or_else(|_| Hosts::any(), |address| Hosts::of(address, hosts));
+    let limits = Limits { hosts, ..Limits::default() };
+    tokio::spawn(listener::serve(listener, None, router, limits, stop.clone()))
 }
 
 /// Ctrl-C or SIGTERM.

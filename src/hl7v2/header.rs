@@ -27,10 +27,8 @@ impl Header {
         let found = Charset::of_message(line, default).unwrap_or(Charset::BYTES);
         let (charset, text) = match found.decode(line) {
             Ok(text) => (found, text),
-            Err(_) => (Charset::BYTES, String::from_utf8_lossy(b"")),
+            Err(_) => (Charset::BYTES, Charset::BYTES.decode(line).unwrap_or_default()),
         };
-        let text =
-            if charset == Charset::BYTES { Charset::BYTES.decode(line).unwrap_or_default() } else { text };
         let legal = Delimiters::of_header(&text);
         let separator = text.strip_prefix("MSH").and_then(|rest| rest.chars().next());
         let delimiters = legal.unwrap_or_else(|| match separator {

@@ -204,13 +204,12 @@ proptest! {
 /// not asked wherever there may be others than ASCII.
 fn ours_of(raw: &str) -> String {
     let separators = hl7_parser::message::Separators::default();
-    let text = if raw.is_ascii() {
+    if raw.is_ascii() {
         separators.decode(raw.trim()).to_string()
     } else {
         let named = [("F", "|"), ("S", "^"), ("T", "&"), ("R", "~"), ("X0D", "\r"), ("E", "\\")];
         named
             .iter()
             .fold(raw.trim().to_owned(), |text, (letter, sign)| text.replace(&format!("\\{letter}\\"), sign))
-    };
-    text
+    }
 }

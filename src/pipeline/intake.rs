@@ -16,9 +16,9 @@ use crate::identity::{Identity, LinkKind, PersonIdentifier, PersonLink};
 use crate::mapping;
 use crate::normalize::hl7v2::{self, Converted, MessageProblem};
 use crate::normalize::{Body, fhir};
+use crate::pipeline::OWN_SOURCE;
 use crate::protocol::Trial;
 use crate::protocol::document::hex;
-use crate::source::inbox::OWN_SOURCE;
 use crate::store::{InboxItem, InboxState, NewQuarantine, NewRecord, RecordKey};
 use sha2::{Digest, Sha256};
 
@@ -76,6 +76,8 @@ pub struct Taken {
     /// Nothing of the document could be read.
     pub whole: Option<Problem>,
     pub bundle_type: Option<String>,
+    /// Entries of `quarantine` whose resource was read, and holds a value that cannot be used as it is.
+    pub values: usize,
     /// A transaction of which nothing is taken, because an entry could not be.
     pub is_refused: bool,
 }
@@ -102,6 +104,7 @@ pub fn take(item: &InboxItem, trial: &Trial, salt: &str, at: &str) -> Taken {
             entries: Vec::new(),
             whole: None,
             bundle_type: None,
+            values: 0,
             is_refused: false,
         },
     };
@@ -415,12 +418,14 @@ impl Intake<'_> {
         if subject.is_none() && needs_subject {
             note(Reason::SubjectMissing, at_resource(subject_element(&resource_type)), false);
         }
-        if let Ok(record) = &read {
+        // What belongs to nobody is nobody's value.
+        if let (Ok(record), Some(_)) = (&read, &subject) {
             let mapped = mapping::apply(record, self.trial);
             for gap in mapped.gaps.iter().filter(|g| is_set_aside(g)) {
                 let element = gap.path.split_once('.').map_or(&*gap.path, |(_, element)| element);
                 let path = if place.path.is_empty() { gap.path.to_string() } else { at_resource(element) };
                 note(gap.reason, path, false);
+                self.out.values += 1;
             }
         }
         for problem in &problems {

@@ -10,8 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The name under which what people record stands beside the hospital's servers.
-pub const OWN_SOURCE: &str = "trialbridge";
+pub use crate::pipeline::OWN_SOURCE;
 
 /// What a page is counted and remembered by.
 #[derive(Deserialize, Default)]

@@ -12,7 +12,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use metrics::{describe_gauge, gauge};
+use metrics::{describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -102,7 +102,12 @@ fn pull_check(pull: &Pull) -> Check {
 /// another one was there first.
 pub fn install_metrics() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    let install = || PrometheusBuilder::new().install_recorder().ok();
+    let install = || {
+        let handle = PrometheusBuilder::new().install_recorder().ok();
+        describe_counter!("trialbridge_http_refused_total", "Refused or cut before anybody looked into it");
+        describe_counter!("trialbridge_auth_refused_total", "Callers that were not let in");
+        handle
+    };
     HANDLE.get_or_init(install).as_ref()
 }
 

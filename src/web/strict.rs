@@ -4,25 +4,22 @@
 use super::frame::{self, Frame};
 use super::state::WebState;
 use super::trouble::Trouble;
+use crate::http::strict::{self, REQUEST_ID, Refused};
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Nothing but our own style sheet and pictures; no script, no form, no frame.
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
      font-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const MAX_HEADERS: usize = 100;
-const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 pub(super) async fn pages(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let as_page = !request.uri().path().starts_with("/api/");
@@ -34,7 +31,7 @@ pub(super) async fn ops(State(state): State<WebState>, request: Request, next: N
 }
 
 async fn guard(state: &WebState, as_page: bool, request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
+    let id = strict::request_id(request.headers());
     let mut response = match refusal(request.method(), request.headers()) {
         Some(trouble) => {
             let mut response = trouble.into_response();
@@ -65,38 +62,14 @@ async fn guard(state: &WebState, as_page: bool, request: Request, next: Next) ->
 
 /// Why a request is not looked into at all.
 fn refusal(method: &Method, headers: &HeaderMap) -> Option<Trouble> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
-        return Some(Trouble::headers());
-    }
-    let mut hosts = headers.get_all(HOST).iter();
-    let is_host = |host: &HeaderValue| {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(b);
-        !host.is_empty() && host.as_bytes().iter().all(allowed)
-    };
-    if !(hosts.next().is_some_and(is_host) && hosts.next().is_none()) {
-        return Some(Trouble::host());
+    match strict::refusal(headers) {
+        Some(Refused::Headers) => return Some(Trouble::headers()),
+        Some(Refused::Host) => return Some(Trouble::host()),
+        None => {}
     }
     // Other methods are refused by the router, unread.
     let reads = method == Method::GET || method == Method::HEAD;
-    let empty = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
-    (reads && (headers.contains_key(TRANSFER_ENCODING) || !empty)).then(Trouble::body)
-}
-
-/// The caller's id if it is a plain word, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let plain = |id: &&str| {
-        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
-        !id.is_empty() && id.len() <= 64 && id.bytes().all(word)
-    };
-    if let Some(id) = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(plain) {
-        return id.to_owned();
-    }
-    let mut random = [0u8; 8];
-    // Without a random source the number alone still tells requests of one run apart.
-    let _ = getrandom::fill(&mut random);
-    format!("{:016x}-{}", u64::from_be_bytes(random), COUNT.fetch_add(1, Ordering::Relaxed))
+    (reads && strict::announces_body(headers)).then(Trouble::body)
 }
 
 /// The address is not logged: it may hold a subject's key.

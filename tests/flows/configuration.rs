@@ -121,3 +121,22 @@ fn secrets_come_from_files_or_the_environment_and_never_show() {
         program(dir.path(), &["--config", "none.toml", flag, "x", "pull"], &[]).code(2);
     }
 }
+
+#[test]
+fn a_listener_that_anybody_could_send_to_is_refused_and_its_files_are_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let check = |mllp: &str| {
+        fs::write(dir.path().join("c.toml"), format!("[mllp]\n{mllp}\n")).expect("written");
+        program(dir.path(), &["--config", "c.toml", "-o", "json", "check", "--no-network"], &[])
+    };
+    let open = check("listen = \"0.0.0.0:2575\"").code(10);
+    assert!(open.out.contains("nothing says who may send: set mllp.allow"), "{}", open.out);
+    check("listen = \"0.0.0.0:2575\"\nallow = [\"10.1.4.0/24\"]").code(0);
+    check("listen = \"127.0.0.1:2575\"").code(0);
+    // Beside the configuration file, where it is not.
+    let lacking = "listen = \"127.0.0.1:2575\"\ntls_cert_file = \"cert.pem\"\ntls_key_file = \"key.pem\"";
+    let found = check(lacking).code(10).json();
+    let finding = &found["findings"].as_array().expect("findings")[0];
+    assert_eq!(finding["id"], "TB-C002");
+    assert!(finding["text"].as_str().expect("text").contains("cert.pem: cannot be read"), "{finding}");
+}

@@ -93,7 +93,7 @@ fn a_table_says_it_in_words_and_phi_shows_all() {
     let file = "MSH|^~\\&|LAB|HOSP|TB|TRIAL|20261122||ORU^R01|ID7|P|2.5.1\nPID|1||CANARY-7\n";
     let sent = run(&["-o", "table", "hl7", "send", &listening.at, "-"], file).code(1);
     assert!(
-        sent.out.starts_with("-> ORU^R01 control id ID7 (75 bytes, UTF-8)\n<- MSA|AE|ID7 in "),
+        sent.out.starts_with("-> ORU^R01 control id ID7 (73 bytes, UTF-8)\n<- MSA|AE|ID7 in "),
         "{}",
         sent.out
     );
@@ -104,7 +104,7 @@ fn a_table_says_it_in_words_and_phi_shows_all() {
     );
     assert!(sent.out.contains("   AA or CA was expected"), "{}", sent.out);
     let heard = listening.heard();
-    assert!(heard.contains("<- ORU^R01 control id ID7 (75 bytes, UTF-8)\n"), "{heard}");
+    assert!(heard.contains("<- ORU^R01 control id ID7 (73 bytes, UTF-8)\n"), "{heard}");
     assert!(heard.contains("   PID  1=1  3=CANARY-7\n-> MSA|AE|ID7\n"), "{heard}");
 }
 

@@ -162,6 +162,11 @@ fn a_bad_site_file_is_named_with_its_line() {
         ("a feed since nobody knows", "[[feed]]\nresource = \"Condition\"\ncomplete_since = \"2020\"\ndeclared_by = \"x\"\n".to_owned(), "TB-S004", "Condition"),
         ("a control that is none", "pt_control_s = \"twelve\"\n".to_owned(), "TB-S005", "pt_control_s"),
         ("a code that leads nowhere", code.replace("4548-4", "1-1"), "TB-S007", "code = \"HB\""),
+        ("a zone by its name", "[hl7v2]\ntime_zone = \"Asia/Shanghai\"\n".to_owned(), "TB-S009", "time_zone"),
+        ("a character set of nobody", "[hl7v2]\ncharset = \"UTF-16\"\n".to_owned(), "TB-S010", "charset"),
+        ("an authority without a system", "[hl7v2.authorities]\nHIS = \"his\"\n".to_owned(), "TB-S011", "HIS"),
+        ("a coding system without a system", "[hl7v2.coding_systems]\nL = \"\"\n".to_owned(), "TB-S011", "L"),
+        ("an identifier of nobody", "[hl7v2]\npatient_identifier = \"urn:x\"\n".to_owned(), "TB-S012", "patient_identifier"),
         ("a system that leads nowhere", "[systems]\n\"urn:x\" = \"urn:y\"\n".to_owned(), "TB-S008", "urn:x"),
     ] {
         let text = format!("{head}{site}");

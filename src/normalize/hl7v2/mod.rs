@@ -18,7 +18,7 @@ use crate::hl7v2::time::{self, TimeError};
 use crate::protocol::site::Hl7v2;
 use person::Person;
 use result::Order;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// What one segment gave.
@@ -69,7 +69,7 @@ impl MessageProblem {
     /// Is it the header that cannot be taken, so that the message is rejected (AR, CR) and not only
     /// its content in error (AE)?
     pub fn is_rejection(&self) -> bool {
-        self.location.segment == "MSH" || self.location.segment.is_empty()
+        self.location.segment == "MSH"
     }
 
     /// The reason code under which the message is put aside.
@@ -129,8 +129,11 @@ pub fn kind(message: &Message) -> Result<Kind, MessageProblem> {
     Ok(kind)
 }
 
-/// The resources of a message. `key` makes an id of 16 hexadecimal digits from parts; nothing of the
-/// parts may be had back from it.
+/// The resources of a message, in the order of its segments. `meta.lastUpdated` is MSH-7, by which the
+/// newest version of a result stands.
+///
+/// `key` makes an id of 16 hexadecimal digits from parts; it has to tell
+/// `["a", "bc"]` from `["ab", "c"]`, and nothing of the parts may be had back from it.
 pub fn resources(
     message: &Message,
     site: &Hl7v2,
@@ -149,9 +152,14 @@ pub fn resources(
         }
         Err(_) => Err(TimeError::Malformed),
     };
-    let updated =
-        updated.map_err(|e| MessageProblem::new(ErrorCode::DataTypeError, msh.location(7), e.to_string()))?;
-    let context = Context { site, key, updated };
+    let updated = match updated {
+        Ok(instant) => Some(instant),
+        // Then the order in which its messages came is that of the sender.
+        Err(TimeError::NoTimeZone) => None,
+        Err(e) => return Err(MessageProblem::new(ErrorCode::DataTypeError, msh.location(7), e.to_string())),
+    };
+    let context =
+        Context { site, key, meta: updated.map_or_else(|| json!({}), |at| json!({"lastUpdated": at})) };
     let mut out = Collected::default();
     match kind {
         Kind::Results => context.results(message, &mut out)?,
@@ -166,8 +174,8 @@ pub fn resources(
 struct Context<'a> {
     site: &'a Hl7v2,
     key: &'a dyn Fn(&[&str]) -> String,
-    /// `meta.lastUpdated`.
-    updated: String,
+    /// `meta` with `lastUpdated`, where the time of the message is known.
+    meta: Value,
 }
 
 impl Context<'_> {
@@ -315,10 +323,13 @@ impl Collected {
             return;
         }
         // A text goes over as many OBX as it has lines.
-        if let (Some(line), Some(text)) = (resource["valueString"].as_str(), first["valueString"].as_str())
-            && first["status"] == resource["status"]
+        let is_of_one_status = first["status"] == resource["status"];
+        if let (Some(line), Some(Value::String(text))) =
+            (resource["valueString"].as_str(), first.get_mut("valueString"))
+            && is_of_one_status
         {
-            first["valueString"] = format!("{text}\n{line}").into();
+            text.push('\n');
+            text.push_str(line);
             return;
         }
         // Two results under one code and sub-id: nobody can say which is meant, so neither is.

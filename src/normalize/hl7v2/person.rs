@@ -86,7 +86,7 @@ impl Person {
         json!({
             "resourceType": "Patient",
             "id": self.id(context),
-            "meta": { "lastUpdated": context.updated },
+            "meta": context.meta,
             "identifier": identifiers,
         })
     }
@@ -121,7 +121,7 @@ impl Person {
         if let Some(gender) = gender {
             patient["gender"] = gender.into();
         }
-        let died = died.map(|text| time::date_time(&text, context.site.time_zone));
+        let died = died.map(|text| time::as_precise_as_known(&text, context.site.time_zone));
         match (died, is_dead.as_deref()) {
             (_, Some("N")) | (None, None) => {}
             (Some(Ok(when)), _) => patient["deceasedDateTime"] = when.into(),

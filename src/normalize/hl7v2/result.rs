@@ -37,7 +37,7 @@ impl Context<'_> {
         let mut observation = json!({
             "resourceType": "Observation",
             "id": id,
-            "meta": { "lastUpdated": self.updated },
+            "meta": self.meta,
             "status": status,
             "code": concept,
             "subject": person.subject(self),
@@ -129,7 +129,7 @@ impl Context<'_> {
     fn effective(&self, obx: Segment<'_>, request: Segment<'_>) -> Result<Option<String>, Problem> {
         for field in [obx.field(14), request.field(7)] {
             if let Some(text) = field.component(1).value().map_err(bad_escape)? {
-                let read = time::date_time(&text, self.site.time_zone);
+                let read = time::as_precise_as_known(&text, self.site.time_zone);
                 return read.map(Some).map_err(|_| (Reason::DateInvalid, field.location().to_string()));
             }
         }

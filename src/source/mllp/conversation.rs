@@ -89,6 +89,10 @@ impl Conversation {
             if last {
                 linger(&mut stream).await;
             }
+            // One large message does not keep its room for as long as the connection lives.
+            if buffer.is_empty() {
+                buffer = BytesMut::new();
+            }
             // What waits in the buffer is not answered, and so will be sent again.
             if last || self.stop.is_cancelled() {
                 break;

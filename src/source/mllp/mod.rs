@@ -9,8 +9,10 @@ mod door;
 mod receiver;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-pub use receiver::{Content, HL7_V2, Inbox, Mode, Receiver, Reply};
+pub use receiver::{Inbox, Receiver, Reply};
+pub use verdict::Mode;
 
 use crate::config::Mllp;
 use crate::hl7v2::frame;

@@ -13,12 +13,14 @@
 //!
 //! In the enhanced mode CA, CE and CR take their places. Never AA or CA for what is not on disk.
 
+use super::verdict::{Mode, Verdict, judge};
 use crate::hl7v2::ack::{Answer, ErrorCode, Report, Severity, acknowledge};
-use crate::hl7v2::charset::Charset;
 use crate::hl7v2::frame::START;
 use crate::hl7v2::header::Header;
-use crate::hl7v2::message::{Location, Message, ParseError, ParseErrorKind};
+use crate::hl7v2::message::Location;
+use crate::pipeline::intake::{BYTES, HL7_V2};
 use crate::pipeline::stamp;
+use crate::protocol::Trial;
 use crate::protocol::document::hex;
 use crate::store::{Done, Incoming, Receipt, Store, StoreError};
 use chrono::{Local, Utc};
@@ -28,31 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::bytes::Bytes;
 
-/// Media type of a message that the pipeline reads.
-pub const HL7_V2: &str = "application/hl7-v2";
-/// Media type of what is only kept: the pipeline sets it aside.
-const KEPT: &str = "application/octet-stream";
-
-/// How a message is answered that was stored but cannot be mapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// AA: the sender has done its part, and its queue goes on. What cannot be used is in quarantine.
-    #[default]
-    Accept,
-    /// AE with the place.
-    Strict,
-}
-
-impl Mode {
-    /// From the configuration's word, which was checked.
-    pub fn named(word: &str) -> Mode {
-        if word == "strict" { Mode::Strict } else { Mode::Accept }
-    }
-}
-
-/// What of a message's content cannot be used, in the order of the message. Pure.
-pub type Content = dyn Fn(&Message) -> Vec<Report> + Send + Sync;
-
 /// Puts bytes on disk and calls back after the commit, as `Store::accept_then` does.
 pub type Inbox = dyn Fn(Incoming, Done<Receipt>) + Send + Sync;
 
@@ -60,9 +37,8 @@ pub type Inbox = dyn Fn(Incoming, Done<Receipt>) + Send + Sync;
 pub struct Receiver {
     inbox: Box<Inbox>,
     mode: Mode,
-    /// Of messages whose MSH-18 is empty.
-    charset: Charset,
-    content: Arc<Content>,
+    /// With its site, which says how its messages are read.
+    trial: Arc<Trial>,
     /// Numbers the answers; begins where no earlier run of the program was.
     answers: AtomicU64,
 }
@@ -76,23 +52,16 @@ pub enum Reply {
     Silence,
 }
 
-/// What is to be answered if the bytes can be stored.
-struct Verdict {
-    answer: Answer,
-    reports: Vec<Report>,
-}
-
 impl Receiver {
-    /// `charset`: of messages whose MSH-18 is empty.
-    pub fn new(store: Arc<dyn Store>, mode: Mode, charset: Charset, content: Arc<Content>) -> Receiver {
+    pub fn new(store: Arc<dyn Store>, mode: Mode, trial: Arc<Trial>) -> Receiver {
         let inbox = move |incoming, done| store.accept_then(incoming, done);
-        Receiver::before(Box::new(inbox), mode, charset, content)
+        Receiver::before(Box::new(inbox), mode, trial)
     }
 
     /// Before any inbox.
-    pub fn before(inbox: Box<Inbox>, mode: Mode, charset: Charset, content: Arc<Content>) -> Receiver {
+    pub fn before(inbox: Box<Inbox>, mode: Mode, trial: Arc<Trial>) -> Receiver {
         let begin = u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default();
-        Receiver { inbox, mode, charset, content, answers: AtomicU64::new(begin) }
+        Receiver { inbox, mode, trial, answers: AtomicU64::new(begin) }
     }
 
     /// Returns when the bytes are on disk, or cannot be.
@@ -106,8 +75,8 @@ impl Receiver {
 
     /// One whole frame: stores it and says what to answer.
     pub async fn receive(&self, bytes: Bytes, peer: IpAddr) -> Reply {
-        let header = Header::read(&bytes, self.charset);
-        let verdict = self.judged(bytes.clone(), &header).await;
+        let header = Header::read(&bytes, self.trial.site.hl7v2.charset);
+        let verdict = self.judged(bytes.clone()).await;
         let incoming = match verdict.answer {
             Answer::Rejected => kept(bytes.to_vec(), peer),
             _ => Incoming {
@@ -132,8 +101,11 @@ impl Receiver {
             }
             Err(error) => {
                 tracing::error!(event = "mllp.store", code = error.code(), %error);
-                let answer = not_stored(&error);
-                (answer, vec![failure(&error)], "not-stored")
+                match verdict.answer {
+                    // Sent again, it would be rejected again.
+                    Answer::Rejected => (verdict.answer, verdict.reports, "rejected"),
+                    _ => (not_stored(&error), vec![failure(&error)], "not-stored"),
+                }
             }
         };
         self.count(&header, outcome);
@@ -144,7 +116,7 @@ impl Receiver {
     /// seen, for the sender to learn why it is cut off.
     pub async fn too_long(&self, bytes: Bytes, limit: usize, peer: IpAddr) -> Reply {
         let message = bytes.strip_prefix(&[START]).unwrap_or_default();
-        let header = Header::read(message, self.charset);
+        let header = Header::read(message, self.trial.site.hl7v2.charset);
         let has_header = message.starts_with(b"MSH");
         self.keep(bytes, "too-long", peer).await;
         if !has_header {
@@ -178,31 +150,12 @@ impl Receiver {
     }
 
     /// Reads the message on a thread that may take its time.
-    async fn judged(&self, bytes: Bytes, header: &Header) -> Verdict {
-        let (charset, mode, content) = (self.charset, self.mode, Arc::clone(&self.content));
-        let header = header.clone();
-        let judged = tokio::task::spawn_blocking(move || {
-            let parsed = Message::parse(&bytes, charset);
-            // Where the delimiters or the character set are wrong, the header's fields are not what
-            // they seem.
-            if let Err(error) = &parsed
-                && is_without_header(error.kind)
-            {
-                return Verdict { answer: Answer::Rejected, reports: vec![unreadable(error)] };
-            }
-            if let Some(report) = wrong_header(&header) {
-                return Verdict { answer: Answer::Rejected, reports: vec![report] };
-            }
-            let message = match parsed {
-                Ok(message) => message,
-                Err(error) => return Verdict { answer: Answer::Refused, reports: vec![unreadable(&error)] },
-            };
-            let reports = if mode == Mode::Strict { content(&message) } else { Vec::new() };
-            let answer = if reports.is_empty() { Answer::Accepted } else { Answer::Refused };
-            Verdict { answer, reports }
-        });
+    async fn judged(&self, bytes: Bytes) -> Verdict {
+        let (mode, trial) = (self.mode, Arc::clone(&self.trial));
+        let judged = tokio::task::spawn_blocking(move || judge(&bytes, mode, &trial.site.hl7v2));
         judged.await.unwrap_or_else(|error| {
-            tracing::error!(event = "mllp.judge", %error);
+            // Its text may hold a piece of the message.
+            tracing::error!(event = "mllp.judge", panicked = error.is_panic());
             let report = Report {
                 code: ErrorCode::ApplicationError,
                 severity: Severity::Error,
@@ -249,7 +202,7 @@ fn kept(bytes: Vec<u8>, peer: IpAddr) -> Incoming {
     Incoming {
         origin: "mllp".to_owned(),
         source: format!("mllp:{peer}"),
-        media_type: KEPT.to_owned(),
+        media_type: BYTES.to_owned(),
         bytes,
         received_at: stamp(Utc::now()),
         key: None,
@@ -269,62 +222,6 @@ fn plain(name: &str) -> String {
     let hash = hex(&Sha256::digest(name.as_bytes()));
     let kept = LONGEST - hash.len() - 1;
     format!("{}~{hash}", name.chars().take(kept).map(shown).collect::<String>())
-}
-
-/// What of the header alone keeps a message out.
-///
-/// # Source
-/// HL7 v2.8 chapter 2, "Message processing rules": a message is rejected whose MSH-9, MSH-11 or MSH-12
-/// is not acceptable to the receiver. MSH-11, table 0103: only production (P) enters a trial's data;
-/// training (T) and debugging (D) do not.
-fn wrong_header(header: &Header) -> Option<Report> {
-    let wrong = |field, code, reason: &str, text: &str| {
-        Some(Report {
-            code,
-            severity: Severity::Error,
-            location: Some(Location::new("MSH", 1, Some(field))),
-            reason: reason.into(),
-            text: text.into(),
-        })
-    };
-    match (header.message_code(), header.trigger_event()) {
-        (Some("ORU"), Some("R01")) | (Some("ADT"), Some(_)) => {}
-        (Some("ORU" | "ADT"), _) => {
-            return wrong(9, ErrorCode::UnsupportedEventCode, "event", "taken are ORU^R01 and ADT events");
-        }
-        _ => {
-            return wrong(9, ErrorCode::UnsupportedMessageType, "message-type", "taken are ORU^R01 and ADT");
-        }
-    }
-    if header.control_id().is_none() {
-        let text = "MSH-10 names the message, so that its answer can be told from others";
-        return wrong(10, ErrorCode::RequiredFieldMissing, "control-id-missing", text);
-    }
-    let first = |number| header.raw(number).split(|c: char| !c.is_ascii_alphanumeric() && c != '.').next();
-    if first(11) != Some("P") {
-        let text = "only production messages (P) are taken";
-        return wrong(11, ErrorCode::UnsupportedProcessingId, "processing-id", text);
-    }
-    if !first(12).is_some_and(|v| v.starts_with("2.") && v.len() > 2) {
-        return wrong(12, ErrorCode::UnsupportedVersionId, "version", "taken is version 2");
-    }
-    None
-}
-
-/// Without its header, or in another character set than it names, there is no message; otherwise there
-/// is one, and it is wrong somewhere.
-fn is_without_header(kind: ParseErrorKind) -> bool {
-    matches!(kind, ParseErrorKind::Charset(_) | ParseErrorKind::NoHeader | ParseErrorKind::Delimiters)
-}
-
-fn unreadable(error: &ParseError) -> Report {
-    Report {
-        code: error.code(),
-        severity: Severity::Error,
-        location: Some(error.location.clone()),
-        reason: "unreadable".into(),
-        text: error.kind.to_string(),
-    }
 }
 
 fn key_reused() -> Report {

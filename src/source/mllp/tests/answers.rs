@@ -1,6 +1,8 @@
 //! The table of answers, whole, and that nothing is answered before it is on disk.
 
 use super::*;
+use crate::hl7v2::charset::Charset;
+use crate::pipeline::intake::{BYTES, HL7_V2};
 use crate::store::{Done, Incoming, Receipt, StoreError};
 use std::sync::Mutex;
 use tokio::sync::mpsc;
@@ -27,8 +29,12 @@ async fn the_table_of_answers() {
         ("the same, strict",             GOOD.into(),                              Mode::Strict, Some("AA ID7"), Message),
         ("line feeds",                   GOOD.replace('\r', "\n"),                 Mode::Accept, Some("AA ID7"), Message),
         ("an event of ADT",              with("ORU^R01^ORU_R01", "ADT^A08"),       Mode::Accept, Some("AA ID7"), Message),
-        ("cannot be mapped",             with("U/L^^UCUM", "furlong"),             Mode::Accept, Some("AA ID7"), Message),
-        ("cannot be mapped, strict",     with("U/L^^UCUM", "furlong"),             Mode::Strict, Some("AE ID7 103 OBX^1^6"), Message),
+        ("cannot be mapped",             with("|64|", "|6x4|"),                    Mode::Accept, Some("AA ID7"), Message),
+        ("cannot be mapped, strict",     with("|64|", "|6x4|"),                    Mode::Strict, Some("AE ID7 102 OBX^1^5"), Message),
+        ("nobody's",                     with("PID|1||7^^^HOSP^MR\r", ""),         Mode::Accept, Some("AA ID7"), Message),
+        ("nobody's, strict",             with("PID|1||7^^^HOSP^MR\r", ""),         Mode::Strict, Some("AE ID7 100 PID^1"), Message),
+        ("an event not needed, strict",  with("ORU^R01^ORU_R01", "ADT^A02"),       Mode::Strict, Some("AA ID7"), Message),
+        ("no time of its own",           with("|20261122101400+0800|", "||"),      Mode::Accept, Some("AR ID7 101 MSH^1^7"), Aside),
         ("a line that is no segment",    with("OBX|1", "and so on"),               Mode::Accept, Some("AE ID7 100"), Message),
         ("two messages as one",          GOOD.repeat(2),                           Mode::Accept, Some("AE ID7 100 MSH^2"), Message),
         ("another type",                 with("ORU^R01^ORU_R01", "ORM^O01"),       Mode::Accept, Some("AR ID7 200 MSH^1^9"), Aside),
@@ -117,16 +123,16 @@ async fn what_was_refused_is_taken_once_it_is_put_right() {
     let shelf = Shelf::new();
     let gb = Charset::GB_18030.encode(&with("UNICODE UTF-8", "").replace("|1||7", "|1||总胆红素"));
     for (charset, expected) in [(Charset::UTF_8, "AR ID7 102 MSH^1^18"), (Charset::GB_18030, "AA ID7")] {
-        let receiver = Receiver::new(shelf.store.clone(), Mode::Accept, charset, content());
+        let mut trial = Trial::shipped();
+        trial.site.hl7v2.charset = charset;
+        let receiver = Receiver::new(shelf.store.clone(), Mode::Accept, Arc::new(trial));
         let running = Running::start(Settings::default(), Arc::new(receiver)).await;
         let answer = running.connect().await.ask(&gb).await.expect("an answer");
         assert_eq!(essence(&answer), expected);
         running.stop().await;
     }
-    assert_eq!(shelf.inbox().iter().map(|i| i.media_type.as_str()).collect::<Vec<_>>(), [KEPT, HL7_V2]);
+    assert_eq!(shelf.inbox().iter().map(|i| i.media_type.as_str()).collect::<Vec<_>>(), [BYTES, HL7_V2]);
 }
-
-const KEPT: &str = "application/octet-stream";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_not_stored_is_never_answered_positively() {
@@ -141,6 +147,8 @@ async fn what_is_not_stored_is_never_answered_positively() {
         ("2.5.1||||||",      None,                                               "AE ID7 207"),
         ("2.5.1|||AL|NE||",  Some(StoreError::Full { doing: "storing".into() }), "CR ID7 207"),
         ("2.5.1|||AL|NE||",  Some(storage()),                                    "CE ID7 207"),
+        // Sent again, it would be rejected again.
+        ("3||||||",          Some(storage()),                                    "AR ID7 203 MSH^1^12"),
     ];
     for (header, error, expected) in table {
         let name = format!("{header} {error:?}");
@@ -149,7 +157,7 @@ async fn what_is_not_stored_is_never_answered_positively() {
                 done(Err(error));
             }
         };
-        let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+        let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
         let running = Running::start(Settings::default(), Arc::new(receiver)).await;
         let mut client = running.connect().await;
         let message = with("2.5.1||||||", header);
@@ -162,19 +170,22 @@ async fn what_is_not_stored_is_never_answered_positively() {
     }
 }
 
+/// What the writer has not come to yet.
+type Waiting = (Incoming, Done<Receipt>);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_answer_waits_for_the_disk() {
     let shelf = Shelf::new();
     let (tell, mut arrived) = mpsc::unbounded_channel();
     let store = shelf.store.clone();
     // An inbox whose writer waits to be let on.
-    let gate: Arc<Mutex<Vec<(Incoming, Done<Receipt>)>>> = Arc::default();
+    let gate: Arc<Mutex<Vec<Waiting>>> = Arc::default();
     let waiting = gate.clone();
     let inbox = move |incoming, done| {
         waiting.lock().expect("not poisoned").push((incoming, done));
         tell.send(()).expect("the test waits");
     };
-    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
     let running = Running::start(Settings::default(), Arc::new(receiver)).await;
     let mut client = running.connect().await;
     client.write(&frame(GOOD.as_bytes())).await;
@@ -211,7 +222,7 @@ async fn the_drain_has_an_end() {
         keeper.lock().expect("not poisoned").push(done);
         tell.send(()).expect("the test waits");
     };
-    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, Charset::UTF_8, content());
+    let receiver = Receiver::before(Box::new(inbox), Mode::Accept, trial());
     let settings = Settings { drain: Duration::from_millis(100), ..Settings::default() };
     let running = Running::start(settings, Arc::new(receiver)).await;
     let mut client = running.connect().await;

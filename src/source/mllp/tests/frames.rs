@@ -56,6 +56,7 @@ async fn what_is_no_frame_is_kept_and_ends_its_connection_only() {
             let row = &inbox[*answers];
             assert_eq!((&row.bytes, row.media_type.as_str()), (kept, "application/octet-stream"), "{name}");
             assert_eq!((row.origin.as_str(), row.source.as_str()), ("mllp", "mllp:127.0.0.1"), "{name}");
+            drop(client);
             // The next connection is not concerned.
             let answer = running.connect().await.ask(with("ID7", "NEXT").as_bytes()).await;
             assert_eq!(essence(&answer.expect("an answer")), "AA NEXT", "{name}");
@@ -93,6 +94,7 @@ async fn a_frame_that_trickles_for_ever_is_cut_off() {
     let inbox = shelf.inbox();
     assert_eq!((inbox.len(), inbox[0].media_type.as_str()), (1, "application/octet-stream"));
     assert!(inbox[0].bytes.starts_with(b"\x0bMSH|^~\\&|A"));
+    drop(client);
     running.stop().await;
 }
 

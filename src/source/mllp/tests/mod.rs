@@ -5,10 +5,8 @@ mod connections;
 mod frames;
 
 use super::*;
-use crate::hl7v2::ack::{ErrorCode, Report, Severity};
-use crate::hl7v2::charset::Charset;
 use crate::hl7v2::frame::{FrameCodec, Piece};
-use crate::hl7v2::message::Message;
+use crate::protocol::Trial;
 use crate::store::suite::{NOW, PlainChain};
 use crate::store::{InboxItem, InboxState, SqliteStore, Store};
 use std::net::SocketAddr;
@@ -23,7 +21,7 @@ use tokio_util::codec::Decoder;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A message whose fields can be replaced.
-const GOOD: &str = "MSH|^~\\&|LAB|HOSP|TB|TRIAL|20261122101400||ORU^R01^ORU_R01|ID7|P|2.5.1||||||UNICODE UTF-8\r\
+const GOOD: &str = "MSH|^~\\&|LAB|HOSP|TB|TRIAL|20261122101400+0800||ORU^R01^ORU_R01|ID7|P|2.5.1||||||UNICODE UTF-8\r\
                     PID|1||7^^^HOSP^MR\rOBR|1|P1|F1|24325-3^^LN|||20261122073000+0800\r\
                     OBX|1|NM|1742-6^^LN||64|U/L^^UCUM|||||F\r";
 
@@ -33,20 +31,9 @@ fn with(from: &str, to: &str) -> String {
     GOOD.replacen(from, to, 1)
 }
 
-/// Stands for the mapping: a unit that nobody knows cannot be used.
-fn content() -> Arc<Content> {
-    Arc::new(|message: &Message| {
-        let unknown =
-            |s: &crate::hl7v2::message::Segment<'_>| s.name() == "OBX" && s.field(6).raw() == "furlong";
-        let report = |s: crate::hl7v2::message::Segment<'_>| Report {
-            code: ErrorCode::TableValueNotFound,
-            severity: Severity::Error,
-            location: Some(s.location(6)),
-            reason: "unit-unknown".into(),
-            text: String::new(),
-        };
-        message.segments().filter(unknown).map(report).collect()
-    })
+/// The shipped trial, at a site whose messages are UTF-8 where they do not say it.
+fn trial() -> Arc<Trial> {
+    Arc::new(Trial::shipped())
 }
 
 /// A store in a folder that goes with it.
@@ -63,7 +50,7 @@ impl Shelf {
     }
 
     fn receiver(&self, mode: Mode) -> Arc<Receiver> {
-        Arc::new(Receiver::new(self.store.clone(), mode, Charset::UTF_8, content()))
+        Arc::new(Receiver::new(self.store.clone(), mode, trial()))
     }
 
     /// Every inbox row, oldest first.
