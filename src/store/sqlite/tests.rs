@@ -167,6 +167,52 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn the_log_stays_short_though_somebody_always_reads() {
+    let (dir, store) = fresh();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let log = dir.path().join("trialbridge.db-wal");
+    let mut longest = 0;
+    std::thread::scope(|scope| {
+        // Each begins before the one before it ends: SQLite by itself never finds the log unread.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let hand = by_hand(&dir);
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reading = hand.unchecked_transaction().expect("begun");
+                    let count = reading.query_row("SELECT count(*) FROM inbox", [], |r| r.get::<_, i64>(0));
+                    count.expect("counted");
+                    std::thread::sleep(Duration::from_millis(4));
+                    reading.finish().expect("ended");
+                }
+            });
+        }
+        for n in 0..160 {
+            store.accept(incoming(&format!("{n:08}").repeat(1 << 16))).expect("accepted");
+            longest = longest.max(fs::metadata(&log).expect("a log").len());
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(longest < 64 << 20, "{longest} bytes");
+    assert_eq!(store.count_by_state().expect("counted").pending, 160);
+}
+
+#[test]
+fn a_reader_that_stays_holds_nobody_up() {
+    let (dir, store) = fresh();
+    store.accept(incoming("first")).expect("accepted");
+    let hand = by_hand(&dir);
+    let reading = hand.unchecked_transaction().expect("begun");
+    let count = || reading.query_row("SELECT count(*) FROM inbox", [], |r| r.get::<_, i64>(0));
+    assert_eq!(count(), Ok(1));
+    for n in 0..40 {
+        store.accept(incoming(&format!("{n:08}").repeat(1 << 16))).expect("accepted");
+    }
+    assert_eq!(count(), Ok(1), "a read sees one moment");
+    assert!(store.verify().expect("verified").is_sound());
+    assert_eq!(store.health(), Health::Ok);
+}
+
+#[test]
 fn one_process_writes() {
     let (dir, store) = fresh();
     let Err(StoreError::Locked { holder }) = open(dir.path()) else { panic!("opened twice") };
