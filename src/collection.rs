@@ -8,8 +8,8 @@ use crate::eligibility::{Lookup, Screening, screen};
 use crate::fact::{Fact, Gap, Reason, Shared};
 use crate::fhir::bundle::{self, Content};
 use crate::fhir::json::{self, JsonError};
-use crate::fhir::reference::{is_id, type_and_id};
-use crate::fhir::release::is_resource_type;
+use crate::fhir::reference::{is_id, type_and_id, uuid};
+use crate::fhir::release::{is_resource_type, is_type_name};
 use crate::fhir::resource::{Head, Meta};
 use crate::fhir::text::Text;
 use crate::mapping::{self, Mapped};
@@ -173,7 +173,7 @@ impl<'t> Collection<'t> {
         }
         if record.head.id.is_empty() {
             // A resource without an id is known by its place in the Bundle, or by its content.
-            record.head.id = match full_url.and_then(|u| u.strip_prefix("urn:uuid:")) {
+            record.head.id = match full_url.and_then(uuid) {
                 Some(uuid) => uuid.into(),
                 None => format!("{:016x}", content(text)).into(),
             };
@@ -268,7 +268,7 @@ impl<'t> Collection<'t> {
             return;
         };
         let reference = match (id, resource_type) {
-            (Some(id), t) if !t.is_empty() => format!("{t}/{id}"),
+            (Some(id), t) if is_type_name(t) => format!("{t}/{id}"),
             _ => entry.trim_end_matches(".resource").to_owned(),
         };
         let gap = Gap {
@@ -281,7 +281,7 @@ impl<'t> Collection<'t> {
         let mut hasher = DefaultHasher::new();
         gap.path.hash(&mut hasher);
         gap.reason.hash(&mut hasher);
-        let identified = id.is_some() && !resource_type.is_empty() && is_resource_type(resource_type);
+        let identified = id.is_some() && is_resource_type(resource_type);
         let held = Held {
             version: meta.version_id.as_deref().map(Box::from),
             last_updated: meta.last_updated.as_deref().map(Box::from),
@@ -537,43 +537,48 @@ impl Surroundings {
     /// The subject that a reference means: `Patient/id`.
     pub(crate) fn resolve(&self, reference: &str) -> Option<String> {
         if let Some(found) = self.urls.get(reference) {
-            return Some(found.clone());
+            // The entry that is meant may be something else than a patient.
+            return Some(found.clone()).filter(|found| found.starts_with("Patient/"));
         }
         match type_and_id(reference) {
             Some(("Patient", id)) => Some(format!("Patient/{id}")),
             Some(_) => None,
-            None => reference.strip_prefix("urn:uuid:").map(|uuid| format!("Patient/{uuid}")),
+            None => uuid(reference).map(|uuid| format!("Patient/{uuid}")),
         }
     }
 }
 
 pub(crate) fn surroundings(pieces: &[bundle::Piece<'_>]) -> Surroundings {
     let mut around = Surroundings::default();
+    // A patient without a usable id is somebody all the same: the other is then not the only one.
     let mut patients = Vec::new();
     for piece in pieces {
         let Ok(Content::Resource(text)) = &piece.content else { continue };
         let is_patient = type_of(text).as_deref() == Some("Patient");
-        let urn = piece.full_url.as_deref().and_then(|u| u.strip_prefix("urn:uuid:"));
+        let urn = piece.full_url.as_deref().and_then(uuid);
         if !is_patient && urn.is_none() {
             continue;
         }
-        let Ok(head) = json::read_shallow::<Head<'_>>(text) else { continue };
-        let (Some(resource_type), id) = (head.resource_type, head.id) else { continue };
-        let reference = match (id, urn) {
-            (Some(id), _) => format!("{resource_type}/{id}"),
-            (None, Some(uuid)) => format!("{resource_type}/{uuid}"),
-            (None, None) => continue,
+        let head = json::read_shallow::<Head<'_>>(text).ok();
+        let id = head.as_ref().and_then(|h| h.id.as_deref().filter(|id| !id.is_empty()));
+        let id = id.map_or(urn, |id| Some(id).filter(|id| is_id(id)));
+        let resource_type = head.as_ref().and_then(|h| h.resource_type.as_deref());
+        let reference = match (resource_type, id) {
+            (Some(resource_type), Some(id)) if is_resource_type(resource_type) => {
+                Some(format!("{resource_type}/{id}"))
+            }
+            _ => None,
         };
-        if &*resource_type == "Patient" {
+        if is_patient {
             patients.push(reference.clone());
         }
-        if let Some(url) = &piece.full_url {
+        if let (Some(url), Some(reference)) = (&piece.full_url, reference) {
             around.urls.insert(url.to_string(), reference);
         }
     }
     patients.sort();
     patients.dedup();
-    if let [only] = patients.as_slice() {
+    if let [Some(only)] = patients.as_slice() {
         around.only_patient = Some(only.clone());
     }
     around

@@ -27,19 +27,20 @@ pub struct Arguments {
     pub file: Option<PathBuf>,
 }
 
+/// The answer to one line.
 #[derive(Serialize, Debug)]
-struct Line {
-    id: Value,
-    scores: Scores,
-    gaps: Vec<ScoreGap>,
+pub struct Line {
+    pub id: Value,
+    pub scores: Scores,
+    pub gaps: Vec<ScoreGap>,
 }
 
 /// Why a named variable could not be used.
 #[derive(Serialize, Debug, Clone, PartialEq, Eq)]
-struct ScoreGap {
-    variable: String,
-    reason: &'static str,
-    path: String,
+pub struct ScoreGap {
+    pub variable: String,
+    pub reason: &'static str,
+    pub path: String,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -84,7 +85,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     Ok(if bad > 0 { exit::PROBLEMS } else { 0 })
 }
 
-fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
+/// Reads one line and scores it.
+///
+/// # Errors
+/// What prevents it, without repeating what stands on the line.
+pub fn line(bytes: &[u8], trial: &Trial) -> Result<Line, String> {
     let text = json::text(bytes).map_err(|e| e.to_string())?;
     let parsed: Given = json::read(text).map_err(|e| match e {
         JsonError::Syntax { column, .. } => format!("not JSON at column {column}"),
@@ -263,16 +268,17 @@ fn split(text: &str) -> Result<(Interval, &str), &'static str> {
 
 fn quantity(text: &str, measured: &Measured) -> Result<Interval, &'static str> {
     let (interval, unit) = split(text)?;
+    if is_negative(&interval) {
+        return Err("implausible");
+    }
     let unit = (!unit.is_empty()).then_some(unit);
     let factor = measured.factor(None, unit).map_err(|refusal| match refusal {
         UnitRefusal::Missing => "unit-missing",
         UnitRefusal::Unknown => "unit-unknown",
         UnitRefusal::Conflict => "unit-conflict",
     })?;
-    if interval.is_below(Decimal::ZERO) == Some(true) {
-        return Err("implausible");
-    }
-    let converted = factor.apply(&interval).ok_or("value-invalid")?.non_negative();
+    let converted = factor.apply(&interval).map(Interval::non_negative).filter(|i| !i.is_empty());
+    let converted = converted.ok_or("value-invalid")?;
     if measured.is_implausible(&converted) { Err("implausible") } else { Ok(converted) }
 }
 
@@ -282,9 +288,10 @@ fn extra(name: &str, text: &str) -> Result<Interval, &'static str> {
     if !(accepted.contains(&unit) || (unit.is_empty() && *canonical == "1")) {
         return Err(if unit.is_empty() { "unit-missing" } else { "unit-unknown" });
     }
-    if interval.is_below(Decimal::ZERO) == Some(true) {
-        Err("implausible")
-    } else {
-        Ok(interval.non_negative())
-    }
+    if is_negative(&interval) { Err("implausible") } else { Ok(interval.non_negative()) }
+}
+
+/// Was a number below zero given? Also `>-5` says nothing that could have been measured.
+fn is_negative(interval: &Interval) -> bool {
+    [interval.low, interval.high].iter().any(|end| end.value().is_some_and(|x| x < Decimal::ZERO))
 }

@@ -5,12 +5,13 @@ use super::{Failure, Global, Outcome, Output, exit, trial};
 use crate::collection::Collection;
 use crate::eligibility::Screening;
 use crate::fact::{Attestation, Fact, Source};
+use crate::fhir::reference::is_id;
 use crate::protocol::Trial;
 use crate::source::files::{self, Problem};
 use chrono::NaiveDate;
 use clap::Args;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -36,7 +37,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let mut collection = Collection::new(&trial);
     let mut problems = files::read(&arguments.paths, &mut |bytes, place| collection.add(bytes, place));
     if let Some(path) = &arguments.attestations {
-        problems.extend(attestations(path, &trial, &mut collection)?);
+        let file = File::open(path).map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?;
+        problems.extend(attestations(file, &path.display().to_string(), &trial, &mut collection)?);
     }
     let resources = collection.resources();
     let orphans = collection.orphans().to_vec();
@@ -164,9 +166,14 @@ pub fn row(s: &Screening) -> Vec<String> {
     ]
 }
 
-/// Reads attestations from CSV. A line that cannot be read is a problem with its number.
-fn attestations(
-    path: &PathBuf,
+/// Reads attestations from CSV; `place` names it in what is said. A line that cannot be read is a
+/// problem with its number.
+///
+/// # Errors
+/// Where not even the head of the table can be read.
+pub fn attestations(
+    csv: impl Read,
+    place: &str,
     trial: &Trial,
     collection: &mut Collection<'_>,
 ) -> Result<Vec<Problem>, Failure> {
@@ -180,12 +187,9 @@ fn attestations(
         #[serde(default)]
         reason: String,
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(csv);
     let mut problems = Vec::new();
-    let headers = reader.headers().map_err(|e| Failure::problem(format!("{}: {e}", path.display())))?.clone();
+    let headers = reader.headers().map_err(|e| Failure::problem(format!("{place}: {e}")))?.clone();
     for record in reader.records() {
         let (number, parsed) = match record {
             Ok(record) => {
@@ -205,9 +209,10 @@ fn attestations(
             if l.by.is_empty() {
                 return Err("nobody signs it");
             }
+            // A subject is printed everywhere: it is an id, or it could hold anything.
             let subject = match l.subject.split_once('/') {
-                Some(("Patient", _)) => l.subject.clone(),
-                None if !l.subject.is_empty() => format!("Patient/{}", l.subject),
+                Some(("Patient", id)) if is_id(id) => l.subject.clone(),
+                None if is_id(&l.subject) => format!("Patient/{}", l.subject),
                 _ => return Err("the subject is not a Patient"),
             };
             let key = format!("{subject}|{}|{}|{applies}|{}", l.criterion, l.date, l.reason);
@@ -218,11 +223,7 @@ fn attestations(
         match attested {
             Ok((subject, fact, key)) => collection.attest(&subject, fact, &key),
             Err(what) => problems.push(Problem {
-                place: if number > 0 {
-                    format!("{}:{number}", path.display())
-                } else {
-                    path.display().to_string()
-                },
+                place: if number > 0 { format!("{place}:{number}") } else { place.to_owned() },
                 text: what.into(),
             }),
         }

@@ -27,14 +27,13 @@ pub use bundle::{Bundle, Entry, EntryMode, resource_type};
 pub use capability::{Capability, TypeCapability};
 pub use config::{Auth, ClientConfig, ConfigError};
 pub use filter::matches_filter;
-pub use origin::is_plain_segment;
+pub use origin::{Base, ForeignLink, is_plain_segment};
 pub use pages::{Page, Pages, Warning};
 pub use retry::{Clock, RetryLimits, SystemClock};
 
 use auth::TokenSource;
 use chrono::{DateTime, Utc};
 use exchange::Ask;
-use origin::Base;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use server::ServerError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -33,7 +33,8 @@ impl Bound {
     }
 }
 
-/// All decimals between two ends. Never empty.
+/// All decimals between two ends. Whoever builds one from two ends sees to it that it [holds](Self::is_empty)
+/// something: of an empty range every rule would be true and false at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     pub low: Bound,
@@ -74,6 +75,13 @@ impl Interval {
         }
     }
 
+    /// Is there no decimal between the ends? Two ends that were measured apart can be in the wrong order.
+    pub fn is_empty(&self) -> bool {
+        let (Some(low), Some(high)) = (self.low.value(), self.high.value()) else { return false };
+        let closed = matches!((self.low, self.high), (Bound::Including(_), Bound::Including(_)));
+        low > high || (low == high && !closed)
+    }
+
     /// A quantity that cannot be negative: an open lower end becomes zero.
     pub fn non_negative(self) -> Self {
         match self.low {
@@ -82,10 +90,11 @@ impl Interval {
         }
     }
 
-    /// Multiplies by `numerator / denominator`, both positive; `None` where a decimal overflows.
+    /// Multiplies by `numerator / denominator`, both positive; `None` where a decimal overflows or has too
+    /// few digits to keep the two ends apart.
     pub fn scaled(&self, numerator: Decimal, denominator: Decimal) -> Option<Self> {
         let f = |x: Decimal| x.checked_mul(numerator)?.checked_div(denominator);
-        Some(Interval { low: self.low.map(f)?, high: self.high.map(f)? })
+        Some(Interval { low: self.low.map(f)?, high: self.high.map(f)? }).filter(|scaled| !scaled.is_empty())
     }
 
     /// The smallest range that holds this one and `other`.
@@ -208,6 +217,27 @@ mod tests {
             assert_eq!(range.is_at_least(two), at_least, "{range} >= 2");
             assert_eq!(range.is_at_most(two), at_most, "{range} <= 2");
         }
+    }
+
+    #[test]
+    fn no_range_is_empty() {
+        for (range, empty) in [
+            (Interval::between(d("3"), d("5")), false),
+            (Interval::between(d("5"), d("3")), true),
+            (Interval::exactly(d("3")), false),
+            (Interval { low: Bound::Including(d("3")), high: Bound::Excluding(d("3")) }, true),
+            (Interval { low: Bound::Excluding(d("3")), high: Bound::Including(d("3")) }, true),
+            (Interval::below(d("0")).non_negative(), true),
+            (Interval::ANY, false),
+        ] {
+            assert_eq!(range.is_empty(), empty, "{range}");
+        }
+        // Both ends round to the same decimal: nothing is left between them.
+        let narrow = Interval {
+            low: Bound::Excluding(d("3")),
+            high: Bound::Excluding(d("3.0000000000000000000000000001")),
+        };
+        assert_eq!(narrow.scaled(d("1"), d("88.4")), None);
     }
 
     #[test]

@@ -4,10 +4,14 @@
 use super::json::{JsonError, read_shallow};
 use super::text::Text;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 #[derive(Deserialize, Debug)]
 pub struct Bundle<'a> {
+    /// Looked at before; here so that a second one is a duplicate key.
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow, rename = "type")]
     pub bundle_type: Option<Text<'a>>,
     #[serde(borrow, default)]

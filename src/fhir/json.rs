@@ -61,20 +61,16 @@ pub fn too_deep(text: &str) -> bool {
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
-                // Jump over the string.
+                // Jump over the string. One that does not end holds all the rest, brackets and all.
                 at += 1;
-                while let Some(offset) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+                loop {
+                    let Some(rest) = bytes.get(at..) else { return false };
+                    let Some(offset) = memchr::memchr2(b'"', b'\\', rest) else { return false };
                     at += offset;
                     if bytes[at] == b'"' {
                         break;
                     }
                     at += 2;
-                    if at >= bytes.len() {
-                        return false;
-                    }
-                }
-                if at >= bytes.len() {
-                    return false;
                 }
             }
             _ => {}
@@ -146,6 +142,8 @@ mod tests {
         assert!(!too_deep(&escaped));
         let unterminated = format!("{}\"\\", "[1],".repeat(70));
         assert!(!too_deep(&unterminated));
+        let open = format!("{{\"a\":\"{}", "[".repeat(500));
+        assert!(!too_deep(&open), "not JSON, and that is what is said of it");
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub fn type_and_id(reference: &str) -> Option<(&str, &str)> {
     (is_type && is_id(id)).then_some((resource_type, id))
 }
 
+/// The UUID of `urn:uuid:…`, where it can stand for the id of a resource that has none.
+pub fn uuid(reference: &str) -> Option<&str> {
+    reference.strip_prefix("urn:uuid:").filter(|uuid| is_id(uuid))
+}
+
 /// FHIR `id`: 1 to 64 letters, digits, `-` and `.`. Underscores are let through: servers use them.
 pub fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
@@ -39,6 +44,10 @@ mod tests {
             ("Patient/a b", None),
         ] {
             assert_eq!(type_and_id(reference), expected, "{reference}");
+        }
+        assert_eq!(uuid("urn:uuid:9b7e-1"), Some("9b7e-1"));
+        for none in ["urn:uuid:", "urn:uuid:Zhang San", "urn:oid:1.2", "9b7e-1"] {
+            assert_eq!(uuid(none), None, "{none}");
         }
     }
 }

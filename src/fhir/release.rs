@@ -73,6 +73,14 @@ const RESOURCE_TYPES: &[&str] = &[
     "TestScript", "Transport", "ValueSet", "VerificationResult", "VisionPrescription",
 ];
 
+/// Could this be the name of a type, known or not? Types are printed: a text that is none could hold
+/// anything.
+pub fn is_type_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
 /// Is this the name of a resource type in any release?
 pub fn is_resource_type(name: &str) -> bool {
     RESOURCE_TYPES.binary_search(&name).is_ok()

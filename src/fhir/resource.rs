@@ -122,6 +122,9 @@ pub struct Component<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Observation<'a> {
+    /// Looked at before; here so that a second one is a duplicate key.
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -169,6 +172,8 @@ pub struct Observation<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Patient<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -245,6 +250,8 @@ pub struct Extension<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -275,6 +282,8 @@ pub struct Condition<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Procedure<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -301,6 +310,8 @@ pub struct Procedure<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct MedicationUse<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -395,6 +406,8 @@ pub struct Repeat<'a> {
 /// Medication, referred to by the above.
 #[derive(Deserialize, Debug)]
 pub struct Medication<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -407,6 +420,8 @@ pub struct Medication<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct AllergyIntolerance<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -434,6 +449,8 @@ pub struct AllergyIntolerance<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Consent<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -478,6 +495,8 @@ pub struct Provision<'a> {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct ResearchSubject<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -512,6 +531,8 @@ pub struct Progress<'a> {
 /// ResearchStudy: only what tells our study from others.
 #[derive(Deserialize, Debug)]
 pub struct ResearchStudy<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]
@@ -522,6 +543,8 @@ pub struct ResearchStudy<'a> {
 
 #[derive(Deserialize, Debug)]
 pub struct QuestionnaireResponse<'a> {
+    #[serde(rename = "resourceType")]
+    pub resource_type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
     #[serde(borrow)]

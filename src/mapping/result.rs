@@ -131,6 +131,11 @@ impl Mapper<'_> {
                         low: low.map_or(crate::clinical::interval::Bound::Unbounded, |(i, ..)| i.low),
                         high: high.map_or(crate::clinical::interval::Bound::Unbounded, |(i, ..)| i.high),
                     };
+                    if interval.is_empty() {
+                        // The low end above the high end: nobody can tell which was meant.
+                        self.gap(Reason::ValueInvalid, &path, Some(variable), None);
+                        return;
+                    }
                     received.map(|r| (interval, r, Factor::ONE))
                 }
             }
@@ -204,7 +209,9 @@ impl Mapper<'_> {
                 return None;
             }
         };
-        if exact.is_below(Decimal::ZERO) == Some(true) {
+        let limit = exact.high.value().unwrap_or_default();
+        let below = quantity.comparator.as_deref() == Some("<") && limit <= Decimal::ZERO;
+        if below || exact.is_below(Decimal::ZERO) == Some(true) {
             self.gap(Reason::Implausible, &format!("{path}.value"), Some(variable), None);
             return None;
         }
@@ -230,11 +237,6 @@ impl Mapper<'_> {
                 return None;
             }
         };
-        let limit = exact.high.value().unwrap_or_default();
-        if matches!(quantity.comparator.as_deref(), Some("<")) && limit <= Decimal::ZERO {
-            self.gap(Reason::Implausible, &format!("{path}.value"), Some(variable), None);
-            return None;
-        }
         let (interval, sign) = match quantity.comparator.as_deref() {
             None => (exact, ""),
             Some("<") => (Interval::below(limit), "<"),
@@ -247,12 +249,13 @@ impl Mapper<'_> {
                 return None;
             }
         };
-        let Some(converted) = factor.apply(&interval) else {
+        let converted = factor.apply(&interval).map(Interval::non_negative).filter(|i| !i.is_empty());
+        let Some(converted) = converted else {
             self.gap(Reason::ValueInvalid, &format!("{path}.value"), Some(variable), None);
             return None;
         };
         let received = Received { value: format!("{sign}{raw}").into(), unit: unit.map(Box::from) };
-        Some((converted.non_negative(), received, factor))
+        Some((converted, received, factor))
     }
 
     fn coded(

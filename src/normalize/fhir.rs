@@ -4,6 +4,7 @@ use super::{Body, Date, Event, Given, Head, Record};
 use crate::clinical::time::When;
 use crate::fact::{Certainty, ConsentState, Kind, Sex};
 use crate::fhir::json::{JsonError, read_shallow, too_deep};
+use crate::fhir::release::is_type_name;
 use crate::fhir::resource::*;
 use crate::fhir::text::Text;
 use serde::Deserialize;
@@ -70,10 +71,7 @@ fn typed<'a>(resource_type: &str, text: &'a str) -> Result<Record<'a>, JsonError
         "QuestionnaireResponse" => answers(read_shallow(text)?),
         other => {
             let h: crate::fhir::resource::Head<'a> = read_shallow(text)?;
-            let is_name = other.starts_with(|c: char| c.is_ascii_uppercase())
-                && other.len() <= 64
-                && other.bytes().all(|b| b.is_ascii_alphabetic());
-            if !is_name {
+            if !is_type_name(other) {
                 return Err(JsonError::Structure { path: "resourceType".into() });
             }
             Ok(Record { head: head(other, &h.id, &h.meta), subject: None, body: Body::Other })

@@ -8,7 +8,7 @@ use crate::fact::{Gap, Reason};
 use crate::fhir::bundle::{self, Content, Piece, Request};
 use crate::fhir::json::{self, JsonError};
 use crate::fhir::reference::{is_id, type_and_id};
-use crate::fhir::release::is_resource_type;
+use crate::fhir::release::{is_resource_type, is_type_name};
 use crate::fhir::resource::{Head, Linkage, PatientIdentity};
 use crate::fhir::text::Text;
 use crate::hl7v2::message::Message;
@@ -356,8 +356,9 @@ impl Intake<'_> {
                 let named = loose.subject.or(loose.patient).and_then(|r| r.reference);
                 // As a version of the resource: what an older one said may be corrected here, and is
                 // not used any more.
+                // A type is printed everywhere, as an id is: one that is none could hold anything.
                 (
-                    own(&loose.resource_type).unwrap_or_default(),
+                    own(&loose.resource_type).filter(|t| is_type_name(t)).unwrap_or_default(),
                     own(&loose.id).unwrap_or_default(),
                     own(&meta.version_id),
                     own(&meta.last_updated),
@@ -390,6 +391,10 @@ impl Intake<'_> {
                 note(Reason::Structure, below(&place.path, "fullUrl"), true);
             }
         }
+        // What can be read would be used: the result of a group, a device or nobody does not become the
+        // patient's because no other patient is near. A gap or a retraction may stand by that patient.
+        let may_stand_in =
+            !needs_subject || read.as_ref().is_ok_and(|r| matches!(r.body, Body::Retracted { .. }));
         let mut identity = Identity::default();
         let subject = match resource_type.as_str() {
             "Patient" => Some(format!("Patient/{id}")),
@@ -407,7 +412,9 @@ impl Intake<'_> {
                         let by = identity.alias.as_ref()?;
                         Some(format!("Patient/{}", alias_id(self.salt, &by.system, &by.value)))
                     })
-                    .or_else(|| (!super::is_shared(other)).then(|| around.only_patient.clone()).flatten())
+                    .or_else(|| {
+                        (may_stand_in && !super::is_shared(other)).then(|| around.only_patient.clone())?
+                    })
             }
         };
         if resource_type == "Patient" {

@@ -4,6 +4,7 @@
 mod bad_input;
 mod check;
 mod golden;
+mod parsers;
 mod properties;
 mod resources;
 mod runner;

@@ -1,0 +1,4 @@
+//! libFuzzer's door to [`trialbridge_fuzz::document::attestations`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| trialbridge_fuzz::document::attestations(data));

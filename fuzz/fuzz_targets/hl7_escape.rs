@@ -1,0 +1,4 @@
+//! libFuzzer's door to [`trialbridge_fuzz::hl7::escape`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| trialbridge_fuzz::hl7::escape(data));
