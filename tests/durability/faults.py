@@ -203,8 +203,8 @@ def killed(full):
         every = dict.fromkeys(PHASES, {None: 1})
     else:
         every = {"fresh": {None: 12, "fsync": 2}, "reopen": {None: 8, "fsync": 1},
-                 "serve": {None: 3, "pwrite64": 9, "fsync": 1},
-                 "checkpoint": {None: 2, "pwrite64": 170}, "stop": {None: 6, "fsync": 1}}
+                 "serve": {None: 3, "pwrite64": 14, "fsync": 1},
+                 "checkpoint": {None: 2, "pwrite64": 200}, "stop": {None: 24, "fsync": 1}}
     for phase in PHASES:
         kill_sweep(phase, 24 if full and phase == "serve" else 9, every[phase], tally)
     expect(tally.points >= 20, f"only {tally.points} points were reached")

@@ -14,9 +14,11 @@ import time
 import traceback
 
 import control
+import ends
 import faults
 import load
 import power
+import sight
 from service import PROGRAM, Wrong, note
 
 CASES = {
@@ -24,11 +26,13 @@ CASES = {
     "killed": faults.killed,
     "refused": faults.refused,
     "power-cut": power.cut,
-    "disk-full": load.disk_full,
-    "stopped": load.stopped,
-    "first-sight": load.first_sight,
+    "disk-full": ends.disk_full,
+    "stopped": ends.stopped,
+    "first-sight": sight.first_sight,
     "sustained": load.sustained,
+    "read-all-day": load.read_all_day,
     "overload": load.overload,
+    "throttled": load.throttled,
     "slow-disk": load.slow_disk,
 }
 
@@ -60,7 +64,7 @@ def main(arguments):
             text = CASES[name](word == "full")
             passed += 1
             note(f"ok      {name}: {text} [{time.monotonic() - begun:.0f} s]")
-        except load.Skipped as reason:
+        except ends.Skipped as reason:
             note(f"skip: {name}: {reason}")
         except Wrong as wrong:
             failed += 1

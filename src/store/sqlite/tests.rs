@@ -167,6 +167,47 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn more_than_can_wait_is_busy_at_once_and_the_rest_is_stored() {
+    let (_dir, store) = fresh();
+    let store = &store;
+    std::thread::scope(|scope| {
+        let ((held, is_held), (release, released)) = (channel(), channel::<()>());
+        let holder = scope.spawn(move || {
+            store.write(move |_| -> Result<()> {
+                held.send(()).expect("the test waits");
+                // An error means that the test has ended: go on as well.
+                let _ = released.recv();
+                Ok(())
+            })
+        });
+        is_held.recv().expect("the writer is held");
+        let (tell, told) = channel();
+        let mut waiting: i64 = 0;
+        let refused = loop {
+            let tell = tell.clone();
+            store.accept_then(
+                incoming(&waiting.to_string()),
+                Box::new(move |receipt| tell.send(receipt).expect("the test waits")),
+            );
+            if let Ok(answer) = told.try_recv() {
+                break answer;
+            }
+            waiting += 1;
+            assert!(waiting < 10_000, "it is bounded");
+        };
+        assert_eq!(refused, Err(StoreError::Busy));
+        assert!(StoreError::Busy.is_transient());
+        release.send(()).expect("the writer waits");
+        holder.join().expect("no panic").expect("held");
+        for _ in 0..waiting {
+            assert!(told.recv().expect("an answer").expect("stored").first);
+        }
+        assert_eq!(store.count_by_state().expect("counted").pending, waiting);
+        assert_eq!(store.health(), Health::Ok, "a full queue is no fault of the storage");
+    });
+}
+
+#[test]
 fn the_log_stays_short_though_somebody_always_reads() {
     let (dir, store) = fresh();
     let over = std::sync::atomic::AtomicBool::new(false);
