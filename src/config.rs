@@ -24,8 +24,9 @@ pub struct Config {
     pub pull: Pull,
     pub writeback: Writeback,
     pub serve: Serve,
-    pub push: Push,
     pub mllp: Mllp,
+    pub push: Push,
+    pub subscription: Subscription,
     pub allocation: Allocation,
     /// Where the values came from, for people.
     #[serde(skip)]
@@ -113,6 +114,9 @@ pub struct Serve {
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     pub enabled: bool,
+    /// Where hospital systems reach this program, such as `https://trial.hospital.example`: the
+    /// endpoint of a Subscription is this with `/hook/{id}` behind it.
+    pub public_url: Option<String>,
     /// An address of its own. Without one, what is pushed comes in where the pages are.
     pub listen: Option<String>,
     /// `none`, `bearer`, `jwt` or `certificate`.
@@ -173,6 +177,18 @@ pub struct Mllp {
     pub max_connections: usize,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subscription {
+    /// Asked of the server; after three periods without a word it counts as silent.
+    pub heartbeat_seconds: u32,
+    /// How long a missing event is waited for before it is asked for.
+    pub grace_seconds: u32,
+    /// A Subscription without heartbeats that is silent for longer is not trusted: what changed is
+    /// pulled. 0: never.
+    pub silent_after_minutes: u32,
+}
+
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allocation {
@@ -191,8 +207,9 @@ impl Default for Config {
             pull: Pull::default(),
             writeback: Writeback::default(),
             serve: Serve::default(),
-            push: Push::default(),
             mllp: Mllp::default(),
+            push: Push::default(),
+            subscription: Subscription::default(),
             allocation: Allocation::default(),
             origin: "defaults".into(),
         }
@@ -309,6 +326,12 @@ impl Mllp {
     }
 }
 
+impl Default for Subscription {
+    fn default() -> Self {
+        Subscription { heartbeat_seconds: 60, grace_seconds: 30, silent_after_minutes: 60 }
+    }
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Serve { listen: "127.0.0.1:8080".into(), ops_listen: "127.0.0.1:9090".into(), hosts: Vec::new() }
@@ -319,6 +342,7 @@ impl Default for Push {
     fn default() -> Self {
         Push {
             enabled: true,
+            public_url: None,
             listen: None,
             auth: "none".into(),
             tls_cert_file: None,
@@ -410,6 +434,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Names, besides this machine's own, that the listeners answer for.
+    pub fn hosts(&self) -> Vec<String> {
+        let public = self.push.public_url.as_deref().and_then(|text| url::Url::parse(text).ok());
+        let host = public.as_ref().and_then(url::Url::host_str).map(str::to_owned);
+        self.serve.hosts.iter().cloned().chain(host).collect()
+    }
+
     /// Reads a configuration from a text; `name` is used in errors.
     pub fn read(
         name: &str,
@@ -486,6 +517,9 @@ impl Config {
         }
         if self.pull.page_size == 0 || self.pull.max_concurrent == 0 {
             return wrong("pull.page_size and pull.max_concurrent are at least 1".into());
+        }
+        if self.subscription.heartbeat_seconds == 0 {
+            return wrong("subscription.heartbeat_seconds is at least 1".into());
         }
         Ok(())
     }

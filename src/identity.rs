@@ -63,6 +63,8 @@ pub struct Member {
     pub alias: Option<PersonIdentifier>,
     /// Identifiers of its Patient.
     pub identifiers: Vec<PersonIdentifier>,
+    /// It was randomized: it is judged itself, for good.
+    pub is_allocated: bool,
 }
 
 /// The subjects that identifiers and links connect with one subject, itself included; ordered.
@@ -83,6 +85,10 @@ pub enum Why {
     SharedIdentifier,
     /// Records that are known by an identifier only, which several Patients carry.
     SeveralCarriers,
+    /// One person by an identifier or a ruling, and both were randomized: their data stay apart.
+    AllocatedElsewhere,
+    /// Ruled to be two persons, and put together all the same by what else was ruled.
+    RulingsDisagree,
 }
 
 impl Why {
@@ -92,6 +98,8 @@ impl Why {
             Why::SeeAlso => "see-also",
             Why::SharedIdentifier => "shared-identifier",
             Why::SeveralCarriers => "several-carriers",
+            Why::AllocatedElsewhere => "allocated-elsewhere",
+            Why::RulingsDisagree => "rulings-disagree",
         }
     }
 }
@@ -133,11 +141,27 @@ struct Units {
     above: BTreeMap<String, String>,
     /// Aliases whose identifier several Patients carry, with these.
     torn: Vec<(String, Vec<String>)>,
+    /// Who was randomized. Invariant: at most one of a unit, and that is its root.
+    allocated: BTreeSet<String>,
+    /// Would be one, and both were randomized.
+    apart: Vec<(String, String)>,
 }
 
 impl Units {
     fn of(group: &Group) -> Units {
-        let mut units = Units { above: BTreeMap::new(), torn: Vec::new() };
+        let allocated = group.members.iter().filter(|m| m.is_allocated).map(|m| m.subject.clone());
+        let mut units = Units {
+            above: BTreeMap::new(),
+            torn: Vec::new(),
+            allocated: allocated.collect(),
+            apart: Vec::new(),
+        };
+        let are_two = |a: &str, b: &str| {
+            group.links.iter().any(|l| {
+                l.kind == LinkKind::Different
+                    && ((l.subject == a && l.other == b) || (l.subject == b && l.other == a))
+            })
+        };
         for alias in &group.members {
             let Some(key) = &alias.alias else { continue };
             let carriers = |of_aliases: bool| -> Vec<String> {
@@ -145,7 +169,7 @@ impl Units {
                     .members
                     .iter()
                     .filter(|m| m.subject != alias.subject && m.has_patient && m.identifiers.contains(key))
-                    .filter(|m| m.alias.is_some() == of_aliases)
+                    .filter(|m| m.alias.is_some() == of_aliases && !are_two(&m.subject, &alias.subject))
                     .map(|m| m.subject.clone())
                     .collect()
             };
@@ -174,11 +198,17 @@ impl Units {
         at.to_owned()
     }
 
-    /// Puts the unit of `lower` below that of `upper`; two that are one already stay so.
+    /// Puts the unit of `lower` below that of `upper`; two that are one already stay so. Whoever was
+    /// randomized comes below nobody.
     fn join(&mut self, lower: &str, upper: &str) {
         let (lower, upper) = (self.root(lower), self.root(upper));
-        if lower != upper {
-            self.above.insert(lower, upper);
+        if lower == upper {
+            return;
+        }
+        match (self.allocated.contains(&lower), self.allocated.contains(&upper)) {
+            (true, true) => self.apart.push((lower, upper)),
+            (true, false) => drop(self.above.insert(upper, lower)),
+            (false, _) => drop(self.above.insert(lower, upper)),
         }
     }
 
@@ -221,10 +251,19 @@ impl Units {
                 }
             }
         }
+        for (a, b) in &self.apart {
+            ask(Why::AllocatedElsewhere, self.root(a), self.root(b));
+        }
         for (alias, several) in &self.torn {
             let alias = self.root(alias);
             for carrier in several {
                 ask(Why::SeveralCarriers, alias.clone(), self.root(carrier));
+            }
+        }
+        for link in group.links.iter().filter(|l| l.kind == LinkKind::Different && l.subject != l.other) {
+            if self.root(&link.subject) == root && self.root(&link.other) == root {
+                let with = if link.other == root { &link.subject } else { &link.other };
+                open.insert(Open { why: Why::RulingsDisagree, with: with.clone() });
             }
         }
         open.into_iter().collect()

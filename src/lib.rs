@@ -23,6 +23,7 @@ pub mod normalize;
 pub mod protocol;
 pub mod randomize;
 pub mod score;
+pub mod sequence;
 
 // shell
 pub mod cli;

@@ -4,9 +4,11 @@
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
 mod account;
+pub mod changes;
 mod deviation;
 pub mod intake;
 pub mod poison;
+pub mod questions;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,7 @@ use crate::fact::{Fact, Gap, Reason};
 use crate::fhir::json;
 use crate::fhir::reference::type_and_id;
 use crate::fhir::release::is_resource_type;
-use crate::identity::{self, Stands};
+use crate::identity::{self, LinkKind, PersonLink, Stands};
 use crate::mapping;
 use crate::normalize::{Body, fhir};
 use crate::protocol::Trial;
@@ -69,7 +71,7 @@ pub struct Progressed {
 pub const OWN_SOURCE: &str = "trialbridge";
 
 /// What stands in place of a decision where the records count for another subject.
-const ATTACHED: &str = "attached";
+pub const ATTACHED: &str = "attached";
 
 /// UTC, RFC 3339 with `Z`.
 pub fn stamp(at: DateTime<Utc>) -> String {
@@ -86,12 +88,19 @@ impl Pipeline {
         Pipeline { turn, ..self }
     }
 
+    /// Another way of taking documents apart, for tests of what a fault in it costs.
+    #[cfg(test)]
+    fn with_take(self, take: Take) -> Pipeline {
+        Pipeline { take, ..self }
+    }
+
     /// Digests the inbox and judges whoever is concerned.
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Progressed::default();
-        self.digest(now, &mut done)?;
-        self.judge(now, as_of, &mut done)?;
+        let newest = self.digest(now, &mut done)?;
+        // What came in meanwhile counts already: a decision is never dated before what it rests on.
+        self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
         Ok(done)
     }
 
@@ -100,15 +109,16 @@ impl Pipeline {
         store.meta("identity.salt")?.ok_or_else(|| StoreError::not_found("salt of this installation"))
     }
 
-    /// Inbox to records.
-    fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<(), StoreError> {
+    /// Inbox to records. Returns when the latest of the documents came.
+    fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (at, salt) = (stamp(now), Self::salt(&*self.store)?);
-        let mut set_aside = 0;
+        let (mut newest, mut set_aside) = (None, 0);
         loop {
             let items = self.store.pending(BATCH)?;
             if items.is_empty() {
-                return Ok(());
+                return Ok(newest);
             }
+            newest = newest.max(items.iter().filter_map(|i| i.received_at.parse().ok()).max());
             let mut settlements = Vec::with_capacity(items.len());
             for item in &items {
                 match poison::guarded(|| (self.take)(item, &self.trial, &salt, &at)) {
@@ -247,7 +257,8 @@ impl Pipeline {
     /// Screens a subject on what the store holds of the person, and names the input by a hash.
     pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String), StoreError> {
         let mut input = Sha256::new();
-        let (members, open) = match identity::stands(&self.store.group(subject)?, subject) {
+        let group = self.store.group(subject)?;
+        let (members, open) = match identity::stands(&group, subject) {
             Stands::Itself { members, open } => (members, open),
             Stands::AttachedTo(to) => {
                 note(&mut input, &["attached-to", &to]);
@@ -267,6 +278,7 @@ impl Pipeline {
             note(&mut input, &[&record.key.resource_type, &record.key.id, &record.sha256]);
             self.facts_of(record, &mut facts, &mut gaps);
         }
+        asked_already(&mut facts, &group.links);
         let (facts, disagree) = as_one_person(facts, subject, members.len());
         for fact in &facts {
             let reference = match fact {
@@ -304,11 +316,6 @@ impl Pipeline {
         }
         if disagree {
             screening.block("person-disagrees");
-        }
-        for member in members.iter().filter(|m| *m != subject) {
-            if self.store.allocation_of(&self.trial.study.id, member)?.is_some() {
-                screening.block("allocated-elsewhere");
-            }
         }
         Ok((screening, hash(input)))
     }
@@ -383,6 +390,23 @@ fn given_up(seq: i64, place: String, at: &str) -> Settlement {
         records: Vec::new(),
         quarantine: vec![entry],
         at: at.to_owned(),
+    }
+}
+
+/// A merge of which the links tell is asked about among them, and a person's answer counts. What else a
+/// Patient says about having been replaced keeps it back by itself.
+fn asked_already(facts: &mut [Fact], links: &[PersonLink]) {
+    for fact in facts {
+        let Fact::Person(person) = fact else { continue };
+        let by = person.replaced_by.as_deref().and_then(type_and_id).map(|(t, id)| format!("{t}/{id}"));
+        let told = |l: &PersonLink| {
+            l.kind == LinkKind::ReplacedBy
+                && *l.subject == *person.source.reference
+                && Some(&l.other) == by.as_ref()
+        };
+        if links.iter().any(told) {
+            person.replaced_by = None;
+        }
     }
 }
 

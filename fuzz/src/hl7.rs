@@ -69,7 +69,7 @@ pub fn frame(data: &[u8]) {
                 assert!(message.len() <= LIMIT);
                 let mut framed = BytesMut::new();
                 FrameCodec::new(LIMIT).encode(message, &mut framed).expect("a message can be framed");
-                assert_eq!(stream(std::iter::once(&framed[..])).pieces, [piece.clone()]);
+                assert_eq!(stream(std::iter::once(&framed[..])).pieces, std::slice::from_ref(piece));
                 message
             }
             Piece::Broken { bytes, .. } => bytes,

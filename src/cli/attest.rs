@@ -172,7 +172,7 @@ pub fn signed(by: &str) -> Result<(), Failure> {
 }
 
 /// An attestation for somebody whom nobody has heard of is a slip of the pen.
-fn known(store: &dyn Store, key: &str) -> Result<(), Failure> {
+pub(super) fn known(store: &dyn Store, key: &str) -> Result<(), Failure> {
     if store.subjects()?.iter().any(|s| s == key) {
         return Ok(());
     }
@@ -199,7 +199,13 @@ fn moment(store: &dyn Store, key: &str) -> Result<String, Failure> {
     }
 }
 
-fn record(store: &dyn Store, origin: &str, resource: &Value, audit: NewAudit) -> Result<(), Failure> {
+/// Puts a person's word into the inbox.
+pub(super) fn record(
+    store: &dyn Store,
+    origin: &str,
+    resource: &Value,
+    audit: NewAudit,
+) -> Result<(), Failure> {
     // The action is written down before it has its effect.
     store.append_audit(audit)?;
     accept(store, origin, OWN_SOURCE, resource.to_string().into_bytes())?;

@@ -1,5 +1,6 @@
 //! `demo`: the whole path on a synthetic hospital inside this process, over HTTP like any other.
 
+use super::inbound::Inbound;
 use super::output::{Out, table};
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now, today};
@@ -75,7 +76,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
     step("hospital", format!("{patients} synthetic patients in 3 dialects at {base_url}"), begun);
 
     let since = Instant::now();
-    let shell = Arc::new(shell(base_url, scratch)?);
+    let shell = Arc::new(shell(base_url, scratch, mllp_port(a).await)?);
     step("trial", format!("{}: {} criteria", shell.trial.study.id, shell.trial.criteria.len()), since);
     let store = shell.open("demo")?;
 
@@ -144,20 +145,33 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
         "  serving    http://{}/   Ctrl-C stops and discards the data",
         serve::address(&listener)
     ));
-    let pages = serve::spawn(listener, web::pages(state), &[], &stop);
+    let inbound = Inbound::open(global, &shell, &store, &serve::address(&listener), &stop).await?;
+    let router = web::pages(state).merge(inbound.beside_pages);
+    let pages = serve::spawn(listener, router, &[], &stop);
     serve::signal().await;
     stop.cancel();
     let _ = pages.await;
+    for task in inbound.tasks {
+        let _ = task.await;
+    }
     Ok(0)
 }
 
-fn shell(base_url: String, scratch: &Path) -> Result<Shell, Failure> {
+/// Where HL7 v2 is taken in: the usual port if it is free, any where the pages take any.
+async fn mllp_port(a: &Arguments) -> Option<String> {
+    let usual = if a.port == 0 { "127.0.0.1:0" } else { "127.0.0.1:2575" };
+    let is_free = !a.once && tokio::net::TcpListener::bind(usual).await.is_ok();
+    is_free.then(|| usual.to_owned())
+}
+
+fn shell(base_url: String, scratch: &Path, mllp: Option<String>) -> Result<Shell, Failure> {
     let mut config = Config { data_dir: scratch.join("data"), ..Config::default() };
+    config.mllp.listen = mllp;
     config.fhir.base_url = Some(base_url);
     config.allocation.key_file = Some(scratch.join("allocation.key"));
     let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo())
         .map_err(|_| Failure::new(exit::CONFIG, "the embedded trial does not compile", "this is a fault"))?;
-    Ok(Shell { config, trial: Arc::new(trial), turn: Arc::default() })
+    Ok(Shell { config, trial: Arc::new(trial), turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
 }
 
 fn short(digest: &str) -> &str {

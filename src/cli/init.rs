@@ -77,6 +77,14 @@ ops_listen = "127.0.0.1:9090"
 mode = "accept"                  # strict: answer AE to what cannot be mapped
 max_connections = 64
 
+[push]
+# public_url = "https://trial.hospital.example"   # where hospital systems reach this program
+
+[subscription]
+heartbeat_seconds = 60           # asked of the server; silent after three periods
+grace_seconds = 30               # wait for a missing event before asking for it
+silent_after_minutes = 60        # without heartbeats: pull when nothing came for so long; 0: never
+
 [allocation]
 # The key that opens the sealed list: never inside data_dir. Default: data_dir with `.allocation-key`
 # key_file = "/etc/trialbridge/allocation.key"

@@ -4,7 +4,11 @@ pub mod allocation;
 pub mod attest;
 pub mod check;
 pub mod demo;
+pub mod deviation;
+pub mod doctor;
 pub mod hl7;
+pub mod identity;
+pub mod inbound;
 pub mod init;
 pub mod operations;
 pub mod output;
@@ -14,6 +18,7 @@ pub mod score;
 pub mod screen;
 pub mod serve;
 pub mod shell;
+pub mod sub;
 pub mod subjects;
 pub mod trial;
 pub mod writeback;
@@ -152,6 +157,12 @@ pub enum Command {
     /// Record or withdraw a consent
     #[command(subcommand)]
     Consent(attest::ConsentCommand),
+    /// Whom the data leave open to be one person or two
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// What changed behind an allocation after it was made
+    #[command(subcommand)]
+    Deviation(deviation::Command),
     /// The sealed allocation list
     #[command(subcommand)]
     Allocation(allocation::Command),
@@ -162,6 +173,11 @@ pub enum Command {
     /// What could not be used
     #[command(subcommand)]
     Quarantine(operations::QuarantineCommand),
+    /// FHIR Subscriptions that we hold at the hospital's server
+    #[command(subcommand)]
+    Sub(sub::Command),
+    /// Find what is wrong with this installation, while `serve` runs or not
+    Doctor(doctor::Arguments),
     /// The audit log
     #[command(subcommand)]
     Audit(operations::AuditCommand),
@@ -223,10 +239,14 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Explain(a) => subjects::explain(global, a),
         Command::Attest(a) => attest::run(global, a),
         Command::Consent(c) => attest::consent(global, c),
+        Command::Identity(c) => identity::run(global, c),
+        Command::Deviation(c) => deviation::run(global, c),
         Command::Allocation(c) => allocation::run(global, c),
         Command::Randomize(a) => randomize::run(global, a),
         Command::Writeback(a) => writeback::run(global, a),
         Command::Quarantine(c) => operations::quarantine(global, c),
+        Command::Sub(c) => sub::run(global, c),
+        Command::Doctor(a) => doctor::run(global, a),
         Command::Audit(c) => operations::audit(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),

@@ -140,7 +140,7 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
 const KEY_REUSED: &str = "control-id-reuse";
 
 /// A stored row as the chain knows it.
-fn entry(row: &AuditEntry) -> Option<Entry> {
+pub(super) fn entry(row: &AuditEntry) -> Option<Entry> {
     let e = event(&row.entry);
     let previous = if row.previous.is_empty() { Digest([0; 32]) } else { row.previous.parse().ok()? };
     Some(Entry {

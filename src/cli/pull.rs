@@ -82,6 +82,8 @@ pub async fn once(
     arguments: &Arguments,
     progress: &dyn Progress,
 ) -> Result<(PullReport, Progressed), Failure> {
+    // One pull at a time, whoever asks for it: the schedule, or a lost notification.
+    let _turn = shell.pulls.lock().await;
     let client = shell.client()?;
     let cohort: Cohort = shell
         .config

@@ -1,6 +1,7 @@
-//! `serve`: the pull on its schedule, the pages, the operations port; stops gracefully.
+//! `serve`: the pull on its schedule, what hospitals push, the pages, the operations port; stops gracefully.
 //! `sandbox`: only the synthetic hospital.
 
+use super::inbound::Inbound;
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now, today};
 use super::{Failure, Global, Outcome, exit, writeback};
@@ -59,7 +60,10 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     let ops = listen(&shell.config.serve.ops_listen, "serve.ops_listen").await?;
     global.note(&format!("pages        http://{}/", address(&pages)));
     global.note(&format!("operations   http://{}/readyz", address(&ops)));
-    let pages = spawn(pages, web::pages(state.clone()), &shell.config.serve.hosts, &stop);
+    web::install_metrics();
+    let inbound = Inbound::open(global, &shell, &store, &address(&pages), &stop).await?;
+    let router = web::pages(state.clone()).merge(inbound.beside_pages);
+    let pages = spawn(pages, router, &shell.config.hosts(), &stop);
     let ops = spawn(ops, web::ops(state), &shell.config.serve.hosts, &stop);
     let scheduler = if shell.config.fhir.base_url.is_some() {
         global.note(&format!("schedule     {} (local time)", shell.config.pull.schedule));
@@ -71,7 +75,7 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     signal().await;
     global.note("stopping: what is in hand is finished or left as it was");
     stop.cancel();
-    for task in [Some(pages), Some(ops), scheduler].into_iter().flatten() {
+    for task in [pages, ops].into_iter().chain(inbound.tasks).chain(scheduler) {
         // Longer than a listener lets requests in hand go on.
         if tokio::time::timeout(Duration::from_secs(25), task).await.is_err() {
             tracing::warn!(

@@ -18,6 +18,8 @@ pub struct Shell {
     pub trial: Arc<Trial>,
     /// Held by whoever runs the pipeline.
     pub turn: Arc<Mutex<()>>,
+    /// Held by whoever pulls.
+    pub pulls: tokio::sync::Mutex<()>,
 }
 
 impl From<StoreError> for Failure {
@@ -80,7 +82,7 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
-        Ok(Shell { config, trial, turn: Arc::default() })
+        Ok(Shell { config, trial, turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
     }
 
     /// Opens the store for writing.

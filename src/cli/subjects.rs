@@ -3,6 +3,7 @@
 use super::output::{Out, table};
 use super::shell::{Shell, subject};
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::pipeline::changes::{self, Cause, Change};
 use crate::store::Decision;
 use clap::Args;
 use serde_json::Value;
@@ -110,9 +111,19 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
     match (global.output(), &arguments.criterion) {
         (Output::Table, only) => {
             let value = parsed(&decision)?;
-            out.line(text(&value, only.as_deref()).trim_end())?;
+            let mut text = match value["attachedTo"].as_str() {
+                Some(to) => {
+                    let root = store.latest_decision(to)?.map(|d| parsed(&d)).transpose()?;
+                    attached(&key, to, root.as_ref(), only.as_deref())
+                }
+                None => text(&value, only.as_deref()),
+            };
+            if only.is_none() {
+                text.push_str(&changed(&changes::of(&*store, &key)?));
+            }
+            out.line(text.trim_end())?;
         }
-        (_, None) => out.line(&decision.json)?,
+        (_, None) => out.line(&with_changes(&decision.json, &changes::of(&*store, &key)?)?)?,
         (_, Some(id)) => {
             let value = parsed(&decision)?;
             let criteria = value["criteria"].as_array().cloned().unwrap_or_default();
@@ -123,6 +134,74 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
     }
     out.finish()?;
     Ok(0)
+}
+
+/// The stored text with one more key: every number stays as it was stored.
+fn with_changes(json: &str, changes: &[Change]) -> Result<String, Failure> {
+    let added = serde_json::to_string(changes).map_err(|e| Failure::problem(e.to_string()))?;
+    match json.trim_end().strip_suffix('}') {
+        Some(open) if open.len() > 1 => Ok(format!("{open},\"changes\":{added}}}")),
+        _ => Ok(json.to_owned()),
+    }
+}
+
+/// Of somebody whose records count for another subject: that one.
+fn attached(key: &str, to: &str, root: Option<&Value>, only: Option<&str>) -> String {
+    let mut shown =
+        format!("{key}  belongs to {to}: its records count there, and it is not judged itself\n\n");
+    if let Some(root) = root {
+        shown.push_str(&text(root, only));
+    }
+    shown
+}
+
+/// The changes in words, newest first; nothing where there are none.
+fn changed(changes: &[Change]) -> String {
+    let mut text = String::new();
+    if !changes.is_empty() {
+        text.push_str("\nwhat changed\n");
+    }
+    for change in changes {
+        let decision = match change.decision_before == change.decision_after {
+            true => change.decision_after.clone(),
+            false => format!("{} -> {}", change.decision_before, change.decision_after),
+        };
+        text.push_str(&format!("  {}  {decision}\n", change.at));
+        for c in &change.criteria {
+            text.push_str(&format!("      {:<14} {} -> {}\n", c.id, c.before, c.after));
+        }
+        for s in &change.scores {
+            text.push_str(&format!("      {:<14} {} -> {}\n", s.name, amount(&s.before), amount(&s.after)));
+        }
+        for cause in &change.because {
+            text.push_str(&format!("      because {}\n", because(cause)));
+        }
+    }
+    text
+}
+
+fn amount(value: &Value) -> String {
+    match value {
+        Value::Null => "not known".to_owned(),
+        Value::Object(_) => {
+            let end = |v: &Value| if v.is_null() { "?".to_owned() } else { v.to_string() };
+            format!("{} to {}", end(&value["low"]), end(&value["high"]))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn because(cause: &Cause) -> String {
+    let shown = match (&cause.before, &cause.after) {
+        (Some(before), Some(after)) if before != after => format!("{before} -> {after}"),
+        (_, Some(one)) | (Some(one), None) => one.clone(),
+        (None, None) => cause.reference.clone(),
+    };
+    let mut text = format!("{shown} ({})", cause.what);
+    if let (Some(receipt), Some(origin), Some(at)) = (cause.receipt, &cause.origin, &cause.received_at) {
+        text.push_str(&format!(", {origin} {at}, receipt {receipt}"));
+    }
+    text
 }
 
 fn unknown() -> Failure {

@@ -7,6 +7,7 @@ use super::shell::{Shell, block_on, now};
 use super::{Failure, Global, Outcome, Output, exit};
 use crate::client::FhirClient;
 use crate::client::server::ServerError;
+use crate::fhir::reference::type_and_id;
 use crate::fhir::release::Release;
 use crate::pipeline::{detail, stamp};
 use crate::protocol::document::hex;
@@ -14,6 +15,7 @@ use crate::score;
 use crate::sink::element::Identifier;
 use crate::sink::reconcile::{Capability, KnownIds, reconcile};
 use crate::sink::report::{Outcome as Fate, ReconcileReport};
+use crate::sink::score_observation;
 use crate::sink::wanted::*;
 use crate::store::{Allocation, Decision, KnownId, NewAudit, OutboxOutcome, OutboxState, Store};
 use chrono::{DateTime, NaiveDate, NaiveTime};
@@ -118,7 +120,7 @@ pub async fn once(shell: &Shell, store: &Arc<dyn Store>, dry_run: bool) -> Resul
         conditional_create: capability.conditional_create("ResearchSubject"),
         research_subject_searchable: capability.offers("ResearchSubject", "search-type") != Some(false),
     };
-    let wanted = wanted(shell, &**store, &client).await?;
+    let wanted = wanted(shell, store, &client).await?;
     let known = Known { store: Arc::clone(store), server: client.base_url().to_owned() };
     let report = reconcile::<FhirClient>(&client, release, hints, &wanted, &known, dry_run).await;
     if !dry_run {
@@ -213,8 +215,9 @@ fn subject_key(store: &dyn Store, subject: &str) -> Result<String, Failure> {
 }
 
 /// What should be at the hospital, from committed rows.
-async fn wanted(shell: &Shell, store: &dyn Store, client: &FhirClient) -> Result<Wanted, Failure> {
+async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> Result<Wanted, Failure> {
     let trial = &shell.trial;
+    let deviating: BTreeSet<String> = store.deviations(None)?.into_iter().map(|d| d.subject).collect();
     let unsettled: BTreeSet<String> =
         store.outbox(Some(OutboxState::Pending), 10_000)?.into_iter().map(|item| item.subject).collect();
     let allocations: BTreeMap<String, Allocation> =
@@ -226,8 +229,8 @@ async fn wanted(shell: &Shell, store: &dyn Store, client: &FhirClient) -> Result
             continue;
         }
         // What is settled already is compared, not written: its evidence need not be looked for again.
-        let ask = allocation.is_none() || unsettled.contains(&d.subject);
-        let mut held = Held::of(client, client.base_url(), store, &d.subject, ask)?;
+        let ask = allocation.is_none() || unsettled.contains(&d.subject) || deviating.contains(&d.subject);
+        let mut held = Held::of(client, client.base_url(), &**store, &d.subject, ask)?;
         participants.push(participant(shell, store, &d, allocation, &mut held).await?);
     }
     Ok(Wanted {
@@ -263,7 +266,7 @@ async fn wanted(shell: &Shell, store: &dyn Store, client: &FhirClient) -> Result
 
 async fn participant(
     shell: &Shell,
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     latest: &Decision,
     allocation: Option<&Allocation>,
     held: &mut Held<'_, FhirClient>,
@@ -306,17 +309,23 @@ async fn participant(
             history.iter().rev().take_while(same).last().map_or(latest.as_of.as_str(), |d| &d.as_of)
         }
     };
-    let mut wanted_scores = Vec::new();
+    let key = subject_key(&**store, &latest.subject)?;
+    let (mut wanted_scores, mut retracted_scores) = (Vec::new(), Vec::new());
     if allocation.is_some() && shell.config.writeback.scores {
-        wanted_scores = scores(&json, decision);
+        (wanted_scores, retracted_scores) = revised(shell, store, decision, &key, scores(&json, decision))?;
         for score in &mut wanted_scores {
+            for input in &mut score.inputs {
+                *input = held.cite(input).await?;
+            }
+        }
+        for score in &mut retracted_scores {
             for input in &mut score.inputs {
                 *input = held.cite(input).await?;
             }
         }
     }
     Ok(ParticipantWanted {
-        key: subject_key(store, &latest.subject)?,
+        key,
         patient: latest.subject.clone(),
         state,
         since: since.parse::<NaiveDate>().unwrap_or_default(),
@@ -324,8 +333,72 @@ async fn participant(
         consent,
         evidence,
         scores: wanted_scores,
-        retracted_scores: Vec::new(),
+        retracted_scores,
     })
+}
+
+/// The scores of a decision as they stand now: what was computed from something that has another version
+/// since is computed again for the same day; what is not known any more is taken back.
+///
+/// A result that merely came later leaves the scores of the decision as they were. Under another trial
+/// definition nothing is computed again: a difference could come from the definition.
+fn revised(
+    shell: &Shell,
+    store: &Arc<dyn Store>,
+    decision: &Decision,
+    key: &str,
+    first: Vec<ScoreWanted>,
+) -> Result<(Vec<ScoreWanted>, Vec<ScoreRetracted>), Failure> {
+    let Ok(day) = decision.as_of.parse::<NaiveDate>() else { return Ok((first, Vec::new())) };
+    let mut touched: BTreeMap<String, bool> = BTreeMap::new();
+    for input in first.iter().flat_map(|s| &s.inputs) {
+        if !touched.contains_key(input) {
+            touched.insert(input.clone(), has_changed(&**store, input)?);
+        }
+    }
+    if decision.definition != shell.trial.hash || !touched.values().any(|t| *t) {
+        return Ok((first, Vec::new()));
+    }
+    let (screening, _) = shell.pipeline(store).screen(&decision.subject, day)?;
+    if screening.attached_to.is_some() {
+        return Ok((first, Vec::new()));
+    }
+    let json = serde_json::to_value(&screening).map_err(|e| Failure::problem(e.to_string()))?;
+    let now = scores(&json, decision);
+    let (mut stand, mut retracted) = (Vec::new(), Vec::new());
+    for score in first {
+        if !score.inputs.iter().any(|i| touched.get(i) == Some(&true)) {
+            stand.push(score);
+            continue;
+        }
+        // A value that has become a range is not known any more.
+        let holds = |n: &&ScoreWanted| {
+            n.name == score.name
+                && (matches!(n.value, ScoreValue::Known(_)) || !matches!(score.value, ScoreValue::Known(_)))
+        };
+        match now.iter().find(holds) {
+            Some(now) => {
+                let revised = Some(now.input_hash.clone());
+                stand.push(ScoreWanted { input_hash: score.input_hash, revised, ..now.clone() });
+            }
+            None => retracted.push(ScoreRetracted {
+                identifier: score_observation::identifier(key, &score),
+                inputs: score.inputs,
+            }),
+        }
+    }
+    Ok((stand, retracted))
+}
+
+/// Has a resource had another version than the one that is cited?
+fn has_changed(store: &dyn Store, reference: &str) -> Result<bool, Failure> {
+    let Some((resource_type, id)) = type_and_id(reference) else { return Ok(false) };
+    for record in store.records_named(resource_type, id)? {
+        if store.record_history(&record.key)?.len() > 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The state of a subject after a decision.
@@ -406,6 +479,7 @@ fn scores(json: &Value, decision: &Decision) -> Vec<ScoreWanted> {
             effective,
             inputs,
             input_hash: hex(&digest)[..32].to_owned(),
+            revised: None,
         });
     }
     all

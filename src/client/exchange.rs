@@ -218,6 +218,7 @@ impl Inner {
         let method = match ask.method {
             "POST" => reqwest::Method::POST,
             "PUT" => reqwest::Method::PUT,
+            "DELETE" => reqwest::Method::DELETE,
             _ => reqwest::Method::GET,
         };
         let mut request = self.http.request(method, ask.url.clone());

@@ -148,6 +148,44 @@ impl FhirClient {
         found(&ask, answer, resource_type, id)
     }
 
+    /// `GET {type}/{id}/{operation}` for an operation that changes nothing, such as `$status`: the
+    /// answer as received.
+    ///
+    /// # Errors
+    /// [`ServerError`]; a server without the operation answers with one of several statuses.
+    pub async fn operation(
+        &self,
+        resource_type: &str,
+        id: &str,
+        operation: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Vec<u8>, ServerError> {
+        let path = format!("{resource_type}/{{id}}/{operation}");
+        let mut url = self.url(&[resource_type, id, operation], "GET", &path)?;
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let ask = Ask::get(url, path);
+        self.0.exchange(&ask).await.map(|answer| answer.body)
+    }
+
+    /// `DELETE {type}/{id}`. What is not there any more counts as deleted.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn delete(&self, resource_type: &str, id: &str) -> Result<(), ServerError> {
+        let path = format!("{resource_type}/{{id}}");
+        let ask = Ask {
+            method: "DELETE",
+            expect: Expect::Anything,
+            ..Ask::get(self.url(&[resource_type, id], "DELETE", &path)?, path)
+        };
+        match self.0.exchange(&ask).await {
+            Ok(_) | Err(ServerError::Status { status: 404 | 410, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Id and version of what was written, from the headers, else from the returned body. A
     /// `Location` outside the configured base is not believed.
     fn written(&self, resource_type: &str, answer: &Answer) -> Written {

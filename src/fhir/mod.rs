@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod json;
+pub mod notification;
 pub mod reference;
 pub mod release;
 pub mod resource;

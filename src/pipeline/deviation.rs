@@ -49,7 +49,10 @@ impl Pipeline {
         }
         for (name, was) in before["variables"].as_object().into_iter().flatten() {
             let is = &after["variables"][name];
-            if was["value"] == is["value"] && versioned(was) == versioned(is) {
+            // A new version that says the same is no deviation: a Patient whose address changed.
+            let says =
+                |v: &Value| ["value", "low", "high", "unit", "effective", "source"].map(|key| v[key].clone());
+            if says(was) == says(is) {
                 continue;
             }
             // An age or sex without a source is worked out from what is compared elsewhere.
@@ -88,7 +91,7 @@ impl Pipeline {
 }
 
 /// Does the version that stands say that it must not be used?
-fn is_withdrawn(body: &[u8]) -> bool {
+pub(super) fn is_withdrawn(body: &[u8]) -> bool {
     let record = crate::fhir::json::text(body).and_then(crate::normalize::fhir::record);
     matches!(record.map(|r| r.body), Ok(crate::normalize::Body::Retracted { .. }) | Err(_))
 }

@@ -78,6 +78,8 @@ pub struct Taken {
     pub bundle_type: Option<String>,
     /// Entries of `quarantine` whose resource was read, and holds a value that cannot be used as it is.
     pub values: usize,
+    /// Entries of the Bundle, those included of which nothing is said above.
+    pub size: usize,
     /// A transaction of which nothing is taken, because an entry could not be.
     pub is_refused: bool,
 }
@@ -105,6 +107,7 @@ pub fn take(item: &InboxItem, trial: &Trial, salt: &str, at: &str) -> Taken {
             whole: None,
             bundle_type: None,
             values: 0,
+            size: 0,
             is_refused: false,
         },
     };
@@ -241,6 +244,7 @@ impl Intake<'_> {
             is_received(&self.item.origin) && matches!(bundle_type.as_deref(), Some("batch" | "transaction"));
         if above.is_empty() {
             self.out.bundle_type = bundle_type;
+            self.out.size = pieces.len();
         }
         let mut around = surroundings(&pieces);
         if asks {
@@ -284,6 +288,9 @@ impl Intake<'_> {
                         self.unusable(place, "Bundle", reason(&error), at, Some(text));
                     }
                 }
+                // What a notification or an operation says of itself.
+                Content::Resource(text)
+                    if matches!(type_of(text).as_deref(), Some("Parameters" | "SubscriptionStatus")) => {}
                 Content::Resource(text) => self.resource(text, place, &around),
                 Content::Deletion(url) => self.deletion(&url, place),
                 Content::Nothing => {}

@@ -285,6 +285,8 @@ const R4: Table = &[
         ],
     ),
     ("Specimen", &[PATIENT, SUBJECT, STATUS, IDENTIFIER]),
+    // Kept as any resource is; this hospital notifies nobody.
+    ("Subscription", &[STATUS, uri("url", &["channel.endpoint"]), text("criteria", &["criteria"])]),
 ];
 
 /// What R5 changed.
@@ -436,6 +438,8 @@ pub(super) fn required(release: Release, resource_type: &str) -> &'static [&'sta
         ("Questionnaire" | "QuestionnaireResponse" | "ResearchStudy", _) => &["status"],
         ("ResearchSubject", Release::R5) => &["status", "study", "subject"],
         ("ResearchSubject", _) => &["status", "study", "individual"],
+        ("Subscription", Release::R5) => &["status", "topic", "channelType"],
+        ("Subscription", _) => &["status", "reason", "criteria", "channel"],
         _ => &[],
     }
 }

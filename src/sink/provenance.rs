@@ -17,7 +17,28 @@ const SOFTWARE_SYSTEM: &str = "urn:trialbridge:software";
 /// Inputs that the server does not hold: `message#segment` of HL7 v2, `import#Observation/1` of a file.
 const SOURCE_SYSTEM: &str = "urn:trialbridge:source";
 
+/// What was done to the target.
+// # Source
+// > http://terminology.hl7.org/CodeSystem/v3-DataOperation: CREATE create, UPDATE revise, NULLIFY nullify
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    Create,
+    Update,
+    Nullify,
+}
+
+impl Activity {
+    fn coding(self) -> (&'static str, &'static str) {
+        match self {
+            Activity::Create => ("CREATE", "create"),
+            Activity::Update => ("UPDATE", "revise"),
+            Activity::Nullify => ("NULLIFY", "nullify"),
+        }
+    }
+}
+
 pub struct Origin<'a> {
+    pub activity: Activity,
     /// `Type/id` of what we wrote.
     pub target: &'a str,
     /// `Patient/x`; R5 has an element for it.
@@ -61,6 +82,7 @@ struct Provenance {
 pub fn build(release: Release, origin: &Origin<'_>) -> Vec<u8> {
     let mut entity: Vec<Entity> = origin.inputs.iter().map(|i| source(input(i))).collect();
     entity.push(source(named(DEFINITION_SYSTEM, origin.definition_hash, "trial definition")));
+    let (code, display) = origin.activity.coding();
     entity.push(source(named(DECISION_SYSTEM, origin.decision, "decision")));
     bytes(&Provenance {
         resource_type: "Provenance",
@@ -68,8 +90,8 @@ pub fn build(release: Release, origin: &Origin<'_>) -> Vec<u8> {
         recorded: origin.recorded.to_rfc3339_opts(SecondsFormat::Secs, true),
         activity: CodeableConcept::coded(
             "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
-            "CREATE",
-            Some("create"),
+            code,
+            Some(display),
         ),
         patient: release.is_r5().then(|| Reference::to(origin.patient)),
         agent: [Agent {

@@ -1,13 +1,16 @@
 //! A score as an Observation, with the observations that it was computed from.
 //!
 //! One Observation a result: its identifier holds the hash of the inputs, so the same result is never
-//! written twice and a later one never overwrites an earlier.
+//! written twice. Where an input is corrected or taken back afterwards, the Observation is corrected or
+//! marked as entered in error under the same identifier; the hospital's own history keeps what it said.
 
 use super::element::{CodeableConcept, Identifier, Quantity, Range, Reference, bytes};
 use super::provenance;
 use super::stored::{Merge, Stored};
 use super::wanted::{ScoreValue, ScoreWanted};
+use rust_decimal::Decimal;
 use serde::Serialize;
+use serde_json::Value;
 
 /// System of the code and of the identifier. No LOINC code could be verified for these scores.
 pub const SYSTEM: &str = "urn:trialbridge:score";
@@ -97,6 +100,55 @@ fn can_derive_from(input: &str) -> bool {
         .is_some_and(|t| matches!(t, "Observation" | "QuestionnaireResponse" | "DocumentReference"))
 }
 
+/// What the Provenance of a correction, and that of a retraction, is found again by.
+pub fn revision(identifier: &str, inputs_now: &str) -> String {
+    format!("{identifier}/{inputs_now}")
+}
+
+pub fn retraction(identifier: &str) -> String {
+    format!("{identifier}/entered-in-error")
+}
+
+/// The elements that say what the score is and from what.
+const RESULT: [&str; 5] = ["effectiveDateTime", "valueQuantity", "valueRange", "derivedFrom", "component"];
+
+/// A score that came out otherwise since an input was corrected: `wanted`, as [`build`] makes it, under
+/// the same identifier. A score that says the same is left alone, whatever version its inputs have.
+///
+/// # Source
+/// FHIR R4 valueset-observation-status.html, in our words: `corrected` is a result that was final and
+/// has been modified to correct an error.
+pub fn revise(stored: &Stored, wanted: &Stored) -> Merge {
+    let mut merge = Merge::of(stored);
+    if stored.text("status").as_deref() != Some("entered-in-error") && result(stored) == result(wanted) {
+        return merge;
+    }
+    merge.set("status", &"corrected");
+    for element in RESULT {
+        match wanted.get(element) {
+            Some(value) => merge.set(element, &value),
+            None if merge.merged.remove(element) => merge.changed.push(element),
+            None => {}
+        }
+    }
+    merge
+}
+
+/// Value, limits and class, however the server spells a number.
+fn result(observation: &Stored) -> (Vec<Option<Decimal>>, Vec<String>) {
+    let number = |element: &str, path: &str| {
+        let value = observation.get(element)?.pointer(path)?.to_string();
+        value.parse::<Decimal>().or_else(|_| Decimal::from_scientific(&value)).ok()
+    };
+    let numbers = vec![
+        number("valueQuantity", "/value"),
+        number("valueRange", "/low/value"),
+        number("valueRange", "/high/value"),
+    ];
+    let class = |c: &Value| Some(c.pointer("/valueCodeableConcept/text")?.as_str()?.to_owned());
+    (numbers, observation.items("component").iter().filter_map(class).collect())
+}
+
 /// A score whose inputs no longer hold: `entered-in-error`, the rest stays for the record.
 pub fn retract(stored: &Stored) -> Merge {
     let mut merge = Merge::of(stored);
@@ -123,6 +175,7 @@ mod tests {
                 .map(String::from)
                 .into(),
             input_hash: "h".into(),
+            revised: None,
         };
         let built = Stored::parse(&build("S-1", "Patient/1", &score)).expect("an object");
         let expected = serde_json::json!([

@@ -152,9 +152,18 @@ pub struct ParticipantWanted {
     /// Without any, no Provenance is written for it.
     pub evidence: Vec<String>,
     pub scores: Vec<ScoreWanted>,
-    /// Identifier values ([`super::score_observation::identifier`]) of scores written earlier whose
-    /// inputs were since corrected or retracted: they become `entered-in-error`.
-    pub retracted_scores: Vec<String>,
+    /// Scores written earlier that are not known any more, because an input was taken back or corrected
+    /// since: they become `entered-in-error`.
+    pub retracted_scores: Vec<ScoreRetracted>,
+}
+
+/// A score that was written and does not hold any more.
+#[derive(Clone, Debug)]
+pub struct ScoreRetracted {
+    /// Identifier value of what was written: [`super::score_observation::identifier`].
+    pub identifier: String,
+    /// What it was computed from.
+    pub inputs: Vec<String>,
 }
 
 impl fmt::Debug for ParticipantWanted {
@@ -199,8 +208,11 @@ pub struct ScoreWanted {
     /// Versioned references of the inputs (`Observation/1/_history/2`), or `source#entry` of what is not
     /// on the server: a segment of HL7 v2, a resource of a file, what people recorded here.
     pub inputs: Vec<String>,
-    /// Hash over the inputs and the definition; new inputs give a new Observation.
+    /// Hash over the inputs of the decision and the definition: names the Observation for good.
     pub input_hash: String,
+    /// Hash over the inputs as they stand now, where one of those of the decision has another version
+    /// since: then the value is the one of now, and what was written is corrected.
+    pub revised: Option<String>,
 }
 
 impl fmt::Debug for ScoreWanted {

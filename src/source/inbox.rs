@@ -51,16 +51,63 @@ pub fn accept(store: &dyn Store, origin: &str, source: &str, bytes: Vec<u8>) -> 
     })
 }
 
+/// Keeps a document as evidence; nothing is ever worked out from it.
+pub fn set_aside(
+    store: &dyn Store,
+    origin: &str,
+    source: &str,
+    bytes: Vec<u8>,
+    (reason, path): (&str, &str),
+) -> Result<Receipt, StoreError> {
+    let incoming = Incoming {
+        origin: origin.to_owned(),
+        source: source.to_owned(),
+        media_type: "application/fhir+json".to_owned(),
+        bytes,
+        received_at: stamp(Utc::now()),
+        key: None,
+    };
+    store.accept_aside(incoming, reason, path)
+}
+
+/// Puts down that a server no longer has a resource.
+pub fn deleted(store: &dyn Store, origin: &str, key: &RecordKey) -> Result<(), StoreError> {
+    let bundle = serde_json::json!({
+        "resourceType": "Bundle", "type": "history", "timestamp": stamp(Utc::now()),
+        "entry": [{"request": {"method": "DELETE", "url": format!("{}/{}", key.resource_type, key.id)}}]
+    });
+    accept(store, origin, &key.source, bundle.to_string().into_bytes()).map(drop)
+}
+
 /// Puts a message into the inbox; returns when it is on disk.
 ///
 /// # Errors
 /// Those of the store; `busy` if more wait than can be held.
 pub async fn receive(store: &dyn Store, incoming: Incoming) -> Result<Receipt, StoreError> {
+    queue(store, incoming).on_disk().await
+}
+
+/// Puts a message into the queue of the store without waiting for anything.
+pub fn queue(store: &dyn Store, incoming: Incoming) -> Queued {
     let (tell, told) = tokio::sync::oneshot::channel();
     // A sender that has gone away is told nothing; what it sent is stored all the same.
     store.accept_then(incoming, Box::new(move |receipt| drop(tell.send(receipt))));
-    told.await
-        .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
+    Queued(told)
+}
+
+/// A message on its way to the disk.
+pub struct Queued(tokio::sync::oneshot::Receiver<Result<Receipt, StoreError>>);
+
+impl Queued {
+    /// Its receipt, once it is on disk.
+    ///
+    /// # Errors
+    /// Those of the store; `busy` if more wait than can be held.
+    pub async fn on_disk(self) -> Result<Receipt, StoreError> {
+        self.0
+            .await
+            .unwrap_or_else(|_| Err(StoreError::storage("storing what came in", "the store gave no answer")))
+    }
 }
 
 /// Pages and cursors of a pull.
@@ -126,11 +173,7 @@ impl PullInbox {
 
     /// Puts down that a server no longer has a resource.
     pub fn deleted(&self, server: &str, key: &RecordKey) -> Result<(), StoreError> {
-        let bundle = serde_json::json!({
-            "resourceType": "Bundle", "type": "history", "timestamp": stamp(Utc::now()),
-            "entry": [{"request": {"method": "DELETE", "url": format!("{}/{}", key.resource_type, key.id)}}]
-        });
-        accept(&*self.store, "pull", server, bundle.to_string().into_bytes()).map(drop)
+        deleted(&*self.store, "pull", &RecordKey { source: server.to_owned(), ..key.clone() })
     }
 }
 

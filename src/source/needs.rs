@@ -77,6 +77,13 @@ pub fn of(trial: &Trial, offered: Option<&BTreeSet<&str>>) -> Vec<Need> {
     needs
 }
 
+/// Every type that the trial reads: what is searched for, and what is looked up by reference.
+pub fn types(trial: &Trial) -> BTreeSet<String> {
+    let found = of(trial, None).into_iter().map(|n| n.resource_type);
+    let followed = ["Patient", "Medication", "ResearchStudy"].map(str::to_owned);
+    found.chain(followed).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,12 +14,14 @@ pub mod error;
 pub use crate::normalize::precedence;
 pub mod rows;
 pub mod sqlite;
+mod subscription;
 #[cfg(test)]
 pub(crate) mod suite;
 
 pub use error::{AllocateError, Holder, Refusal, StoreError};
 pub use rows::*;
 pub use sqlite::SqliteStore;
+pub use subscription::*;
 
 use std::path::Path;
 
@@ -37,6 +39,9 @@ pub trait Store: Send + Sync {
     fn accept_then(&self, incoming: Incoming, done: Done<Receipt>);
     /// Like [`accept`](Store::accept), all or nothing; receipts in the order given.
     fn accept_many(&self, incoming: Vec<Incoming>) -> Result<Vec<Receipt>>;
+    /// Like [`accept`](Store::accept), and sets the row aside in the same transaction: it is kept as
+    /// evidence, and nothing is ever worked out from it.
+    fn accept_aside(&self, incoming: Incoming, reason: &str, path: &str) -> Result<Receipt>;
     /// The oldest rows not yet looked into, with their bytes.
     fn pending(&self, limit: usize) -> Result<Vec<InboxItem>>;
     fn inbox_item(&self, seq: i64) -> Result<InboxItem>;
@@ -152,6 +157,28 @@ pub trait Store: Send + Sync {
     /// From sequence `from` on, in order.
     fn audit_entries(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>>;
     fn audit_head(&self) -> Result<Option<AuditEntry>>;
+
+    // ---- subscriptions ----
+
+    /// Conflict `constraint` if the id is taken.
+    fn put_subscription(&self, new: NewSubscription, audit: NewAudit) -> Result<()>;
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>>;
+    /// All, deleted ones too, the oldest first.
+    fn subscriptions(&self) -> Result<Vec<Subscription>>;
+    /// Counts a notification and stores what it asks for, in one transaction. The same notifications in
+    /// any order and repetition end in the same counts.
+    fn note_subscription(&self, id: &str, heard: Heard) -> Result<Noted>;
+    fn change_subscription(
+        &self,
+        id: &str,
+        change: SubscriptionChange,
+        audit: Option<NewAudit>,
+    ) -> Result<()>;
+    /// Resources to read by id, those tried least first.
+    fn subscription_wanted(&self, limit: usize) -> Result<Vec<Wanted>>;
+    /// It was read (`done`), or one more attempt failed. What was asked for again after `asked_before`
+    /// stays.
+    fn settle_wanted(&self, wanted: Wanted, asked_before: &str, done: bool) -> Result<()>;
 
     // ---- small facts ----
 

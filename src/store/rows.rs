@@ -33,6 +33,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// How far an inbox row has come.
     InboxState { Pending = "pending", Processed = "processed", Quarantined = "quarantined" }

@@ -1,18 +1,19 @@
 //! What monitors ask. No metric has a patient, a message or an arm as label, and a hospital that does
 //! not answer does not make this program unready: what was stored can still be read and decided.
 
-use super::state::WebState;
+use super::state::{self, WebState};
 use super::status::Pull;
 use super::stored::Verdicts;
 use super::trouble::Trouble;
 use super::worklist::DECISIONS;
+use crate::pipeline::questions;
 use crate::protocol::Trial;
-use crate::store::{Health, QuarantineState, Store, StoreError};
+use crate::store::{Health, QuarantineState, Store, StoreError, SubscriptionState};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use metrics::{describe_counter, describe_gauge, gauge};
+use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ use std::sync::OnceLock;
 
 /// Quarantine entries that one scrape counts at most: each brings its bytes along.
 const COUNTED: usize = 10_000;
+
+/// Upper bounds of the times to an answer.
+const ACK_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 #[derive(Serialize)]
 struct Check {
@@ -103,9 +107,15 @@ fn pull_check(pull: &Pull) -> Check {
 pub fn install_metrics() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let install = || {
-        let handle = PrometheusBuilder::new().install_recorder().ok();
+        let handle = PrometheusBuilder::new()
+            .set_buckets(&ACK_SECONDS)
+            .ok()
+            .and_then(|builder| builder.install_recorder().ok());
         describe_counter!("trialbridge_http_refused_total", "Refused or cut before anybody looked into it");
         describe_counter!("trialbridge_auth_refused_total", "Callers that were not let in");
+        describe_counter!("trialbridge_inbound_messages_total", "What was sent here, and what became of it");
+        describe_histogram!("trialbridge_inbound_ack_seconds", "From a request's head to its answer");
+        describe_gauge!("trialbridge_digest_ok", "1 if the last run over the inbox succeeded");
         handle
     };
     HANDLE.get_or_init(install).as_ref()
@@ -153,6 +163,16 @@ fn describe() {
     describe_gauge!("trialbridge_subjects", "Subjects by their latest decision");
     describe_gauge!("trialbridge_criteria_unknown", "Subjects of whom the data do not say it");
     describe_gauge!("trialbridge_quarantine_messages", "Entries set aside that nobody has resolved");
+    describe_gauge!(
+        "trialbridge_subscription_last_heartbeat_timestamp_seconds",
+        "When each Subscription's server last sent a heartbeat"
+    );
+    describe_counter!(
+        "trialbridge_subscription_missed_events_total",
+        "Events of Subscriptions that did not come within the grace"
+    );
+    describe_gauge!("trialbridge_deviations_open", "Deviations that nobody has acknowledged");
+    describe_gauge!("trialbridge_identity_questions", "Questions about who is who that nobody has answered");
     describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
 }
 
@@ -184,6 +204,15 @@ fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
     for (reason, count) in reasons {
         gauge!("trialbridge_quarantine_messages", "reason" => reason).set(count);
     }
+    for held in store.subscriptions()?.into_iter().filter(|s| s.state != SubscriptionState::Deleted) {
+        let at = held.last_heartbeat_at.and_then(|t| chrono::DateTime::parse_from_rfc3339(&t).ok());
+        if let Some(at) = at {
+            gauge!("trialbridge_subscription_last_heartbeat_timestamp_seconds", "source" => held.id)
+                .set(at.timestamp() as f64);
+        }
+    }
+    gauge!("trialbridge_deviations_open").set(state::deviations(store)?.len() as f64);
+    gauge!("trialbridge_identity_questions").set(questions::open(store, trial)?.len() as f64);
     for (state, count) in
         [("pending", inbox.pending), ("processed", inbox.processed), ("quarantined", inbox.quarantined)]
     {

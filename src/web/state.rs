@@ -3,7 +3,7 @@
 use super::status::Status;
 use super::trouble::Trouble;
 use crate::protocol::Trial;
-use crate::store::{Store, StoreError};
+use crate::store::{Deviation, DeviationState, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -35,4 +35,9 @@ impl WebState {
 /// Who is randomized. Arms, positions and slots end here.
 pub(super) fn randomized(store: &dyn Store, trial: &Trial) -> Result<BTreeSet<String>, StoreError> {
     Ok(store.allocations(&trial.study.id)?.into_iter().map(|allocation| allocation.subject).collect())
+}
+
+/// Open deviations, oldest first.
+pub(super) fn deviations(store: &dyn Store) -> Result<Vec<Deviation>, StoreError> {
+    store.deviations(Some(DeviationState::Open))
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
 pub(super) struct Stored {
+    #[serde(rename = "attachedTo")]
+    pub attached_to: Option<String>,
     pub blocked: Vec<String>,
     pub criteria: Vec<Criterion>,
     pub variables: BTreeMap<String, Variable>,

@@ -6,6 +6,7 @@ use super::state::{self, WebState};
 use super::stored::{self, Stored};
 use super::trouble::Trouble;
 use super::words::{self, Mark, Moment, Why};
+use crate::pipeline::changes::{self, Cause, Change, CriterionMoved, ScoreMoved};
 use crate::protocol::Trial;
 use crate::store::{Decision, Store, StoreError};
 use askama::Template;
@@ -54,8 +55,36 @@ struct PastDecision {
     current: bool,
 }
 
+/// One change, newest first.
+struct ChangeRow {
+    at: Moment,
+    before: Mark,
+    after: Mark,
+    /// Criteria and scores: which, before, after.
+    moved: Vec<(String, String, String)>,
+    because: Vec<CauseRow>,
+}
+
+struct CauseRow {
+    what: String,
+    shown: String,
+    /// Empty where nothing came in.
+    came: String,
+}
+
+struct DeviationRow {
+    id: i64,
+    words: String,
+    reference: String,
+    opened: Moment,
+}
+
 struct Seen {
     subject: String,
+    /// The subject that the records count for, with its address.
+    attached_to: Option<(String, String)>,
+    changes: Vec<ChangeRow>,
+    deviations: Vec<DeviationRow>,
     explain: String,
     mark: Mark,
     randomized: bool,
@@ -126,8 +155,20 @@ fn see(store: &dyn Store, trial: &Trial, subject: &str) -> Result<Option<Seen>, 
     let readable = stored.is_some();
     let stored = stored.unwrap_or_default();
     let criteria = criteria(trial, &latest, &stored);
+    let root = stored.attached_to.clone();
+    let own = state::deviations(store)?.into_iter().filter(|d| d.subject == subject);
     Ok(Some(Seen {
         subject: latest.subject.clone(),
+        attached_to: root.map(|to| (to.clone(), format!("/subjects/{}", words::segment(&to)))),
+        changes: changes::of(store, subject)?.into_iter().map(change).collect(),
+        deviations: own
+            .map(|d| DeviationRow {
+                id: d.id,
+                words: words::deviation(&d.kind).to_owned(),
+                reference: d.reference,
+                opened: Moment::read(&d.opened_at),
+            })
+            .collect(),
         explain: format!("/api/v1/subjects/{}/explain", words::segment(&latest.subject)),
         mark: words::decision(&latest.decision),
         randomized,
@@ -238,6 +279,42 @@ fn received(value: &str, unit: Option<&str>) -> String {
         Some(unit) => format!("{value} {unit}"),
         None => value.to_owned(),
     }
+}
+
+fn change(change: Change) -> ChangeRow {
+    let criterion = |c: CriterionMoved| {
+        (c.id, words::verdict(&c.before).word.to_owned(), words::verdict(&c.after).word.to_owned())
+    };
+    let score = |s: ScoreMoved| {
+        (crate::score::title(&s.name).to_owned(), words::moved(&s.before), words::moved(&s.after))
+    };
+    ChangeRow {
+        at: Moment::read(&change.at),
+        before: words::decision(&change.decision_before),
+        after: words::decision(&change.decision_after),
+        moved: change
+            .criteria
+            .into_iter()
+            .map(criterion)
+            .chain(change.scores.into_iter().map(score))
+            .collect(),
+        because: change.because.into_iter().map(cause).collect(),
+    }
+}
+
+fn cause(cause: Cause) -> CauseRow {
+    let shown = match (cause.before, cause.after) {
+        (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
+        (_, Some(one)) | (Some(one), None) => one,
+        (None, None) => cause.reference,
+    };
+    let came = match (cause.origin, cause.received_at, cause.receipt) {
+        (Some(origin), Some(at), Some(receipt)) => {
+            format!("{origin}, {}, receipt {receipt}", Moment::read(&at).words)
+        }
+        _ => String::new(),
+    };
+    CauseRow { what: words::cause(cause.what).to_owned(), shown, came }
 }
 
 /// Newest first.

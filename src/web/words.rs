@@ -36,6 +36,7 @@ pub(super) fn decision(word: &str) -> Mark {
     match word {
         "eligible" => mark("good", "●", "eligible"),
         "ineligible" => mark("bad", "✕", "ineligible"),
+        "attached" => mark("none", "–", "belongs to another subject"),
         _ => mark("open", "?", "undetermined"),
     }
 }
@@ -245,8 +246,61 @@ pub(super) fn why(trial: &Trial, deciding: &[String], stored: &Stored) -> Vec<Wh
 /// What keeps a subject from being eligible besides the criteria.
 pub(super) fn blocked(code: &str) -> &str {
     match code {
-        "merged" => "the record was merged into another one at the hospital; a person has to review it",
+        "merged" => "the record was merged with another one at the hospital; a person has to review it",
+        "see-also" => {
+            "the hospital says that another record is of the same person; a person has to review it"
+        }
+        "shared-identifier" => {
+            "another Patient carries the same identifier; a person has to say whether they are one"
+        }
+        "several-carriers" => {
+            "results came under an identifier that several Patients carry; a person has to say whose they are"
+        }
+        "rulings-disagree" => "what was ruled about who is who contradicts itself; a person has to review it",
+        "person-disagrees" => {
+            "records of one person disagree about birth date or sex; a person has to review it"
+        }
+        "allocated-elsewhere" => {
+            "another record of this person was randomized as well; the trial decides which one counts"
+        }
+        "attached" => "the records count for another subject",
         other => other,
+    }
+}
+
+/// A kind of deviation.
+pub(super) fn deviation(kind: &str) -> &str {
+    match kind {
+        "no-longer-eligible" => "not eligible any more on what is known now of the day of the decision",
+        "result-corrected" => "a result that the decision rests on was corrected",
+        "result-retracted" => "a result that the decision rests on was taken back",
+        "result-superseded" => "another result counts now for the day of the decision",
+        "score-changed" => "a score that the decision rests on is another one now",
+        "enrolled-twice" => "one person was randomized twice, under two records",
+        other => other,
+    }
+}
+
+/// What brought a change about.
+pub(super) fn cause(what: &str) -> &str {
+    match what {
+        "retracted" => "entered in error",
+        "attached" => "counted for another record before",
+        "definition" => "another trial definition",
+        "day" => "another day",
+        other => other,
+    }
+}
+
+/// A score before or after a change.
+pub(super) fn moved(value: &Value) -> String {
+    match value {
+        Value::Null => "?".to_owned(),
+        Value::Object(ends) => {
+            let end = |name| ends.get(name).filter(|v| !v.is_null()).map_or("?".to_owned(), Value::to_string);
+            format!("{} to {}", end("low"), end("high"))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -290,6 +344,16 @@ mod tests {
             assert_eq!((mark.shape, mark.word), (shape, word), "{stored}");
         }
         assert_eq!(decision("a new one").word, "undetermined", "never taken for eligible");
+        assert_eq!(decision("attached").word, "belongs to another subject");
+    }
+
+    #[test]
+    fn a_score_that_moved_shows_its_limits() {
+        for (json, shown) in
+            [("21", "21"), ("-1.20", "-1.20"), (r#"{"low":6,"high":null}"#, "6 to ?"), ("null", "?")]
+        {
+            assert_eq!(moved(&serde_json::from_str(json).expect("JSON")), shown);
+        }
     }
 
     #[test]

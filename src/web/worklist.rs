@@ -104,6 +104,7 @@ struct Row {
     address: String,
     mark: Mark,
     randomized: bool,
+    deviates: bool,
     stale: bool,
     readable: bool,
     blocked: Vec<String>,
@@ -127,6 +128,8 @@ struct Listed {
     pages: usize,
     inbox: InboxCounts,
     stale: usize,
+    /// Open deviations.
+    deviations: usize,
 }
 
 #[derive(Template)]
@@ -165,6 +168,8 @@ fn list(store: &dyn Store, trial: &Trial, filter: Filter, page: usize) -> Result
     let all = store.latest_decisions()?;
     let randomized = state::randomized(store, trial)?;
     let stale: BTreeSet<String> = store.dirty(usize::MAX)?.into_iter().map(|d| d.subject).collect();
+    let deviations = state::deviations(store)?;
+    let deviating: BTreeSet<String> = deviations.iter().map(|d| d.subject.clone()).collect();
     let tabs = tabs(&all, &randomized, filter);
     let mut taken: Vec<&Decision> = all.iter().filter(|d| filter.takes(d, &randomized)).collect();
     // Who can be acted upon comes first: the eligible, then those of whom the least is open.
@@ -177,12 +182,13 @@ fn list(store: &dyn Store, trial: &Trial, filter: Filter, page: usize) -> Result
     Ok(Listed {
         total: all.len(),
         tabs,
-        rows: shown.map(|d| row(trial, d, &randomized, &stale)).collect(),
+        rows: shown.map(|d| row(trial, d, &randomized, &stale, &deviating)).collect(),
         first: first.saturating_add(1),
         matching: taken.len(),
         pages: taken.len().div_ceil(PAGE).max(1),
         inbox: store.count_by_state()?,
         stale: stale.len(),
+        deviations: deviations.len(),
     })
 }
 
@@ -205,7 +211,13 @@ fn tabs(all: &[Decision], randomized: &BTreeSet<String>, current: Filter) -> Vec
     filters.into_iter().map(tab).collect()
 }
 
-fn row(trial: &Trial, d: &Decision, randomized: &BTreeSet<String>, stale: &BTreeSet<String>) -> Row {
+fn row(
+    trial: &Trial,
+    d: &Decision,
+    randomized: &BTreeSet<String>,
+    stale: &BTreeSet<String>,
+    deviating: &BTreeSet<String>,
+) -> Row {
     let stored = stored::read(&d.json);
     let readable = stored.is_some();
     let stored = stored.unwrap_or_default();
@@ -214,6 +226,7 @@ fn row(trial: &Trial, d: &Decision, randomized: &BTreeSet<String>, stale: &BTree
         address: format!("/subjects/{}", words::segment(&d.subject)),
         mark: words::decision(&d.decision),
         randomized: randomized.contains(&d.subject),
+        deviates: deviating.contains(&d.subject),
         stale: stale.contains(&d.subject),
         readable,
         blocked: stored.blocked.iter().map(|code| words::blocked(code).to_owned()).collect(),

@@ -5,12 +5,16 @@
 mod allocation;
 mod attest;
 mod configuration;
+mod corrections;
 mod faults;
 mod hl7;
 mod incremental;
 mod operations;
 mod pull;
+mod push;
 mod randomize;
 mod serve;
+mod service;
+mod subscriptions;
 mod support;
 mod writeback;

@@ -1,75 +1,9 @@
 //! The service: pulls by itself, never twice at a time, catches up once, stops when told.
 
+use super::service::*;
 use super::support::*;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use trialbridge::sandbox::Fault;
-
-/// Nothing here waits this long unless something is wrong.
-const LONG: Duration = Duration::from_secs(90);
-
-struct Service {
-    child: Child,
-    ops: String,
-    said: std::sync::mpsc::Receiver<String>,
-}
-
-impl Service {
-    fn start(bench: &Bench) -> Service {
-        let mut child =
-            bench.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-        let err = child.stderr.take().expect("piped");
-        let (sender, said) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(err).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let mut ops = String::new();
-        while let Ok(line) = said.recv_timeout(LONG) {
-            if let Some(rest) = line.strip_prefix("operations") {
-                ops = rest.trim().trim_start_matches("http://").trim_end_matches("/readyz").to_owned();
-            }
-            if line.starts_with("schedule") {
-                break;
-            }
-        }
-        assert!(!ops.is_empty(), "the service did not start");
-        Service { child, ops, said }
-    }
-
-    fn stop(mut self) {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(kill.expect("kill").success());
-        let ended = wait_for(|| self.child.try_wait().expect("a child").is_some());
-        assert!(ended, "the service does not stop");
-        assert_eq!(self.child.wait().expect("ended").code(), Some(0));
-        let said: Vec<String> = self.said.try_iter().collect();
-        assert!(!said.join("\n").contains("panicked"), "{said:?}");
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn wait_for(mut done: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < LONG {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
-const FREE: &str =
-    "[serve]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n[writeback]\nenabled = false\n";
 
 fn bench(hospital: &Hospital, schedule: &str) -> Bench {
     Bench::with(&hospital.url, &format!("{FREE}[pull]\nschedule = \"{schedule}\"\n"))
@@ -79,7 +13,7 @@ fn bench(hospital: &Hospital, schedule: &str) -> Bench {
 fn status(address: &str, path: &str) -> u16 {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).expect("connected");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line")

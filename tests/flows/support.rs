@@ -14,7 +14,7 @@ use trialbridge::sandbox::{self, Release, Sandbox, synthetic_cases, synthetic_pa
 
 pub const ARMS: [&str; 2] = ["Single infusion", "Double infusion"];
 /// What must never be seen: names, numbers, addresses, notes.
-const CANARIES: [&str; 6] =
+pub const CANARIES: [&str; 6] =
     ["Canaryname", "Canaryphone", "Canarystreet", "canarynote", "SYN000", "token-canary"];
 
 pub fn today() -> chrono::NaiveDate {

@@ -8,6 +8,7 @@ use super::super::Failure;
 use super::server_failure;
 use crate::client::server::{FhirServer, ServerError};
 use crate::fhir::reference::type_and_id;
+use crate::identity::{self, Stands};
 use crate::source::inbox::OWN_SOURCE;
 use crate::store::{RecordKey, Store};
 use std::collections::BTreeMap;
@@ -34,9 +35,15 @@ impl<'a, S: FhirServer> Held<'a, S> {
         ask: bool,
     ) -> Result<Self, Failure> {
         let mut sources: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for record in store.records_of(subject)? {
-            let name = format!("{}/{}", record.key.resource_type, record.key.id);
-            sources.entry(name).or_default().push(record.key.source);
+        let members = match identity::stands(&store.group(subject)?, subject) {
+            Stands::Itself { members, .. } => members,
+            Stands::AttachedTo(_) => vec![subject.to_owned()],
+        };
+        for member in members {
+            for record in store.records_of(&member)? {
+                let name = format!("{}/{}", record.key.resource_type, record.key.id);
+                sources.entry(name).or_default().push(record.key.source);
+            }
         }
         Ok(Held { client, store, base_url, sources, ask, known: BTreeMap::new() })
     }

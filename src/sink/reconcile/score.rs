@@ -4,16 +4,25 @@ use super::Run;
 use super::failure::{failed, is_unknown, is_unsearchable, outcome, retry};
 use super::look::{Seen, Target};
 use crate::client::server::FhirServer;
-use crate::sink::provenance::{self, Origin};
+use crate::sink::provenance::{self, Activity, Origin};
 use crate::sink::release;
 use crate::sink::report::{Line, Outcome, ParticipantReport};
 use crate::sink::score_observation::{self, SYSTEM};
-use crate::sink::stored::same_resource;
+use crate::sink::stored::{Stored, same_resource};
 use crate::sink::wanted::{ParticipantWanted, ScoreWanted};
 
 const TYPE: &str = "Observation";
 const PROVENANCE: &str = "Provenance";
 const DUPLICATE: &str = "duplicate-observation";
+
+/// What was done to something that we wrote, and on what grounds.
+struct Act<'a> {
+    /// `Type/id`.
+    target: String,
+    activity: Activity,
+    decision: &'a str,
+    inputs: &'a [String],
+}
 
 fn line(resource_type: &'static str, key: &str) -> Line {
     Line { resource_type, key: key.to_owned(), id: None, outcome: Outcome::Unchanged, notices: Vec::new() }
@@ -35,34 +44,58 @@ impl<S: FhirServer> Run<'_, S> {
         for score in &wanted.scores {
             let identifier = score_observation::identifier(&wanted.key, score);
             let mut line = line(TYPE, &identifier);
-            if let Err(outcome) = self.score(wanted, score, &identifier, &mut line).await {
-                line.outcome = outcome;
-            }
-            if let Some(id) = line.id.clone().filter(|_| line.outcome.is_settled()) {
-                let target = format!("{TYPE}/{id}");
-                let provenance = self.provenance(&target, wanted, &identifier, &score.inputs).await;
-                report.provenances.push(provenance);
+            let is_corrected = match self.score(wanted, score, &identifier, &mut line).await {
+                Ok(is_corrected) => is_corrected,
+                Err(outcome) => {
+                    line.outcome = outcome;
+                    false
+                }
+            };
+            let decision = match &score.revised {
+                Some(now) => score_observation::revision(&identifier, now),
+                None => identifier,
+            };
+            // A score that came out the same on corrected inputs stands as it was written.
+            let is_told = score.revised.is_none() || is_corrected || line.outcome == Outcome::Created;
+            if let Some(id) = line.id.clone().filter(|_| line.outcome.is_settled() && is_told) {
+                let act = Act {
+                    target: format!("{TYPE}/{id}"),
+                    activity: if is_corrected { Activity::Update } else { Activity::Create },
+                    decision: &decision,
+                    inputs: &score.inputs,
+                };
+                report.provenances.push(self.provenance(wanted, act).await);
             } else if self.dry_run && line.outcome == Outcome::Created {
-                report.provenances.push(self.would_be(&identifier));
+                report.provenances.push(self.would_be(&decision));
             }
             report.scores.push(line);
         }
-        for identifier in &wanted.retracted_scores {
-            let mut line = line(TYPE, identifier);
-            if let Err(outcome) = self.retract(wanted, identifier, &mut line).await {
+        for score in &wanted.retracted_scores {
+            let mut line = line(TYPE, &score.identifier);
+            if let Err(outcome) = self.retract(wanted, &score.identifier, &mut line).await {
                 line.outcome = outcome;
+            }
+            if let Some(id) = line.id.clone().filter(|_| line.outcome.is_settled()) {
+                let act = Act {
+                    target: format!("{TYPE}/{id}"),
+                    activity: Activity::Nullify,
+                    decision: &score_observation::retraction(&score.identifier),
+                    inputs: &score.inputs,
+                };
+                report.provenances.push(self.provenance(wanted, act).await);
             }
             report.scores.push(line);
         }
     }
 
+    /// Returns whether the Observation is a correction of what was written first.
     async fn score(
         &mut self,
         wanted: &ParticipantWanted,
         score: &ScoreWanted,
         identifier: &str,
         line: &mut Line,
-    ) -> Result<(), Outcome> {
+    ) -> Result<bool, Outcome> {
         let body = score_observation::build(&wanted.key, &wanted.patient, score);
         if let Err(invalid) = release::check(self.release, &body) {
             line.notices.push(invalid.0);
@@ -77,17 +110,30 @@ impl<S: FhirServer> Run<'_, S> {
             if !self.dry_run {
                 self.known.set(TYPE, identifier, &found.id);
             }
-            line.id = Some(found.id);
-            // The same inputs give the same score: there is nothing to bring up to date. One that the
-            // hospital has marked is left as marked.
-            if found.stored.text("status").as_deref() == Some("entered-in-error") {
-                line.notices.push("entered-in-error-at-hospital".to_owned());
+            line.id = Some(found.id.clone());
+            let status = found.stored.text("status");
+            // One that the hospital has marked is left as marked; one that we have taken back may hold
+            // again.
+            if status.as_deref() == Some("entered-in-error") {
+                let target = format!("{TYPE}/{}", found.id);
+                let retraction = score_observation::retraction(identifier);
+                if score.revised.is_none() || !self.is_told(&target, &retraction).await? {
+                    line.notices.push("entered-in-error-at-hospital".to_owned());
+                    return Ok(false);
+                }
             }
-            return Ok(());
+            // The same inputs give the same score: there is nothing to bring up to date.
+            let Some(now) = score.revised.as_ref().and_then(|_| Stored::parse(&body)) else {
+                return Ok(false);
+            };
+            let merge = |stored: &Stored| score_observation::revise(stored, &now);
+            self.bring_up_to_date(TYPE, &found.id, &merge, line).await;
+            return Ok(line.outcome == Outcome::Updated
+                || (line.outcome == Outcome::Unchanged && status.as_deref() == Some("corrected")));
         }
         if self.dry_run {
             line.outcome = Outcome::Created;
-            return Ok(());
+            return Ok(false);
         }
         let created = self.create(&target, DUPLICATE, &body).await?;
         line.id = Some(created.seen.id.clone());
@@ -101,7 +147,15 @@ impl<S: FhirServer> Run<'_, S> {
                 }
             },
         };
-        Ok(())
+        Ok(false)
+    }
+
+    /// Is there a Provenance of this decision about the target?
+    async fn is_told(&mut self, target: &str, decision: &str) -> Result<bool, Outcome> {
+        if self.known.get(PROVENANCE, decision).is_some() {
+            return Ok(true);
+        }
+        Ok(self.find_provenance(target, decision).await?.is_some())
     }
 
     async fn retract(
@@ -134,8 +188,13 @@ impl<S: FhirServer> Run<'_, S> {
         let decision = format!("{}/{}/{}", wanted.key, wanted.state.code(), wanted.since);
         let line = match &report.subject.id {
             Some(id) => {
-                let target = format!("ResearchSubject/{id}");
-                self.provenance(&target, wanted, &decision, &wanted.evidence).await
+                let act = Act {
+                    target: format!("ResearchSubject/{id}"),
+                    activity: Activity::Create,
+                    decision: &decision,
+                    inputs: &wanted.evidence,
+                };
+                self.provenance(wanted, act).await
             }
             None => self.would_be(&decision),
         };
@@ -148,15 +207,9 @@ impl<S: FhirServer> Run<'_, S> {
 
     /// Written once a decision. A Provenance has no identifier: the known id says that it is there, and
     /// where none is known the target's Provenances are looked through for the decision's.
-    async fn provenance(
-        &mut self,
-        target: &str,
-        wanted: &ParticipantWanted,
-        decision: &str,
-        inputs: &[String],
-    ) -> Line {
-        let mut line = line(PROVENANCE, decision);
-        if let Err(outcome) = self.write_provenance(target, wanted, decision, inputs, &mut line).await {
+    async fn provenance(&mut self, wanted: &ParticipantWanted, act: Act<'_>) -> Line {
+        let mut line = line(PROVENANCE, act.decision);
+        if let Err(outcome) = self.write_provenance(wanted, &act, &mut line).await {
             line.outcome = outcome;
         }
         line
@@ -164,12 +217,11 @@ impl<S: FhirServer> Run<'_, S> {
 
     async fn write_provenance(
         &mut self,
-        target: &str,
         wanted: &ParticipantWanted,
-        decision: &str,
-        inputs: &[String],
+        act: &Act<'_>,
         line: &mut Line,
     ) -> Result<(), Outcome> {
+        let (target, decision) = (act.target.as_str(), act.decision);
         if let Some(id) = self.known.get(PROVENANCE, decision) {
             line.id = Some(id);
             return Ok(());
@@ -184,11 +236,12 @@ impl<S: FhirServer> Run<'_, S> {
         let body = provenance::build(
             self.release,
             &Origin {
+                activity: act.activity,
                 target,
                 patient: &wanted.patient,
                 recorded: self.wanted.recorded,
                 decision,
-                inputs,
+                inputs: act.inputs,
                 definition_hash: &self.wanted.definition_hash,
                 software: super::SOFTWARE,
             },
@@ -241,7 +294,7 @@ impl<S: FhirServer> Run<'_, S> {
 
 /// The first element of a score that the server did not keep.
 fn first_dropped(back: &Seen, body: &[u8]) -> Option<&'static str> {
-    let sent = crate::sink::stored::Stored::parse(body)?;
+    let sent = Stored::parse(body)?;
     let elements = [
         "status",
         "code",

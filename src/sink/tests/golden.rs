@@ -1,7 +1,7 @@
 //! Every resource that is written, byte for byte. `fixtures/writeback/README.md` says how to renew them.
 
 use super::*;
-use crate::sink::provenance::{self, Origin};
+use crate::sink::provenance::{self, Activity, Origin};
 use crate::sink::stored::Stored;
 use crate::sink::subject::{self, Subject};
 use crate::sink::{release, score_observation, study as research_study};
@@ -34,6 +34,24 @@ fn resources(release: Release) -> Vec<(&'static str, Vec<u8>)> {
         ..subject_of(release, SubjectState::OnStudy, Some("Double infusion"))
     };
     let meld = score("meld3", known("21"));
+    let written = Stored::parse(&observation(&meld)).expect("a resource");
+    let now = Stored::parse(&observation(&score("meld3", known("24")))).expect("a resource");
+    let corrected = score_observation::revise(&written, &now).merged.to_bytes();
+    let provenance = |activity, suffix: &str| {
+        provenance::build(
+            release,
+            &Origin {
+                activity,
+                target: "Observation/90",
+                patient: "Patient/1",
+                recorded: "2026-11-22T09:30:00Z".parse().expect("an instant"),
+                decision: &format!("{}{suffix}", score_observation::identifier("S-0001", &meld)),
+                inputs: &meld.inputs,
+                definition_hash: "sha256:5d41402abc4b2a76",
+                software: "trialbridge 0.0.0",
+            },
+        )
+    };
     vec![
         ("study", research_study::build(release, &study())),
         ("subject-candidate", subject(SubjectState::Candidate, None)),
@@ -54,24 +72,13 @@ fn resources(release: Release) -> Vec<(&'static str, Vec<u8>)> {
             "score-at-least",
             observation(&score("fib4", ScoreValue::Range { low: decimal("3.250"), high: None })),
         ),
-        (
-            "provenance-score",
-            provenance::build(
-                release,
-                &Origin {
-                    target: "Observation/90",
-                    patient: "Patient/1",
-                    recorded: "2026-11-22T09:30:00Z".parse().expect("an instant"),
-                    decision: &score_observation::identifier("S-0001", &meld),
-                    inputs: &meld.inputs,
-                    definition_hash: "sha256:5d41402abc4b2a76",
-                    software: "trialbridge 0.0.0",
-                },
-            ),
-        ),
+        ("score-corrected", corrected),
+        ("score-entered-in-error", score_observation::retract(&written).merged.to_bytes()),
+        ("provenance-score-corrected", provenance(Activity::Update, "/00aa")),
+        ("provenance-score-entered-in-error", provenance(Activity::Nullify, "/entered-in-error")),
+        ("provenance-score", provenance(Activity::Create, "")),
     ]
 }
-
 #[test]
 fn golden_files_byte_for_byte() {
     let renew = std::env::var_os("RENEW_GOLDEN").is_some();

@@ -73,6 +73,7 @@ fn score(name: &str, value: ScoreValue) -> ScoreWanted {
             "MSG00042#OBX-3".to_owned(),
         ],
         input_hash: "9f2c1a77".to_owned(),
+        revised: None,
     }
 }
 

@@ -93,6 +93,29 @@ fn set_aside(c: &Connection, seq: i64, at: &str) -> Result<()> {
         .map(drop)
 }
 
+/// Stores a row that nothing is ever worked out from. Bytes that came before keep their state.
+pub(super) fn accept_aside(c: &Connection, row: &Hashed, reason: &str, path: &str) -> Result<Receipt> {
+    let receipt = accept(c, row)?;
+    if receipt.first {
+        let sql = "INSERT INTO inbox_aside (inbox_seq, reason, path) VALUES (?1, ?2, ?3)";
+        run(c, "setting a row aside", sql, params![receipt.seq, reason, path])?;
+        keep_aside(c, receipt.seq, (reason, path), &receipt.received_at)?;
+    }
+    Ok(receipt)
+}
+
+fn keep_aside(c: &Connection, seq: i64, (reason, path): (&str, &str), at: &str) -> Result<()> {
+    mark(c, seq, InboxState::Quarantined)?;
+    let entry = NewQuarantine {
+        inbox_seq: seq,
+        reason: reason.to_owned(),
+        path: path.to_owned(),
+        bytes: None,
+        at: at.to_owned(),
+    };
+    quarantine::put(c, &[entry]).map(drop)
+}
+
 fn read(r: &Row<'_>) -> rusqlite::Result<InboxItem> {
     Ok(InboxItem {
         seq: r.get("seq")?,
@@ -139,7 +162,11 @@ pub(super) fn counts(c: &Connection) -> Result<InboxCounts> {
 }
 
 pub(super) fn mark(c: &Connection, seq: i64, state: InboxState) -> Result<()> {
-    let sql = "UPDATE inbox SET state = ?2, attempts = attempts + 1 WHERE seq = ?1";
+    // A row that was set aside stays so, whoever wants it read again.
+    let sql = "UPDATE inbox SET attempts = attempts + 1,
+                  state = CASE WHEN ?2 = 'pending' AND EXISTS (SELECT 1 FROM inbox_aside WHERE inbox_seq = seq)
+                               THEN 'quarantined' ELSE ?2 END
+                WHERE seq = ?1";
     match run(c, "marking an inbox row", sql, params![seq, state.word()])? {
         0 => Err(StoreError::not_found(format!("inbox row {seq}"))),
         _ => Ok(()),
@@ -177,6 +204,16 @@ pub(super) fn replay_all(c: &Connection, at: &str) -> Result<i64> {
     )?;
     for (seq, received_at) in reused {
         set_aside(c, seq, &received_at)?;
+    }
+    let aside: Vec<(i64, String, String, String)> = rows(
+        c,
+        doing,
+        "SELECT a.inbox_seq, a.reason, a.path, i.received_at FROM inbox_aside a JOIN inbox i ON i.seq = a.inbox_seq",
+        [],
+        |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)),
+    )?;
+    for (seq, reason, path, received_at) in aside {
+        keep_aside(c, seq, (&reason, &path), &received_at)?;
     }
     i64::try_from(count).map_err(|e| StoreError::storage(doing, e))
 }

@@ -17,6 +17,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
+    Migration { name: "0003_subscriptions", sql: include_str!("../migrations/0003_subscriptions.sql") },
 ];
 
 /// Applies the steps that are missing.

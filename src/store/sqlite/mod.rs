@@ -17,6 +17,7 @@ mod person;
 mod quarantine;
 mod readers;
 mod record;
+mod subscription;
 mod verify;
 mod writer;
 
@@ -25,6 +26,7 @@ mod tests;
 
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
+use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
 use super::{Result, Store};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ffi};
 use sha2::{Digest, Sha256};
@@ -299,6 +301,11 @@ impl Store for SqliteStore {
         let rows: Vec<_> = incoming.into_iter().map(inbox::Hashed::new).collect();
         self.write(move |c| rows.iter().map(|row| inbox::accept(c, row)).collect())
     }
+    fn accept_aside(&self, incoming: Incoming, reason: &str, path: &str) -> Result<Receipt> {
+        let (reason, path) = (reason.to_owned(), path.to_owned());
+        let row = inbox::Hashed::new(incoming);
+        self.write(move |c| inbox::accept_aside(c, &row, &reason, &path))
+    }
     fn pending(&self, limit: usize) -> Result<Vec<InboxItem>> {
         self.read(|c| inbox::pending(c, limit))
     }
@@ -493,6 +500,43 @@ impl Store for SqliteStore {
     }
     fn audit_head(&self) -> Result<Option<AuditEntry>> {
         self.read(audit::head)
+    }
+
+    fn put_subscription(&self, new: NewSubscription, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| {
+            subscription::put(c, &new)?;
+            audit::append(c, chain.as_ref(), &audit).map(drop)
+        })
+    }
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>> {
+        self.read(|c| subscription::one(c, id))
+    }
+    fn subscriptions(&self) -> Result<Vec<Subscription>> {
+        self.read(subscription::all)
+    }
+    fn note_subscription(&self, id: &str, heard: Heard) -> Result<Noted> {
+        let id = id.to_owned();
+        self.write(move |c| subscription::note(c, &id, &heard))
+    }
+    fn change_subscription(
+        &self,
+        id: &str,
+        change: SubscriptionChange,
+        audit: Option<NewAudit>,
+    ) -> Result<()> {
+        let (chain, id) = (Arc::clone(&self.chain), id.to_owned());
+        self.write(move |c| {
+            subscription::change(c, &id, &change)?;
+            audit.iter().try_for_each(|entry| audit::append(c, chain.as_ref(), entry).map(drop))
+        })
+    }
+    fn subscription_wanted(&self, limit: usize) -> Result<Vec<Wanted>> {
+        self.read(|c| subscription::wanted(c, limit))
+    }
+    fn settle_wanted(&self, wanted: Wanted, asked_before: &str, done: bool) -> Result<()> {
+        let before = asked_before.to_owned();
+        self.write(move |c| subscription::settle_wanted(c, &wanted, &before, done))
     }
 
     fn cursor(&self, key: &str) -> Result<Option<String>> {

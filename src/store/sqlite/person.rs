@@ -12,7 +12,10 @@ const DOING: &str = "reading who is who";
 /// the data must not stop everything else.
 const MEMBERS: usize = 64;
 
-pub(super) fn remember(c: &Connection, history_seq: i64, record: &NewRecord) -> Result<()> {
+/// Keeps what a version says. Returns whether its subject's key is seen for the first time to stand for
+/// an identifier, which lasts whatever becomes of the version.
+pub(super) fn remember(c: &Connection, history_seq: i64, record: &NewRecord) -> Result<bool> {
+    let mut is_new_alias = false;
     let doing = "storing who is who";
     let identity = &record.identity;
     if let Some(subject) = &record.subject {
@@ -26,12 +29,13 @@ pub(super) fn remember(c: &Connection, history_seq: i64, record: &NewRecord) -> 
             )?;
         }
         if let Some(alias) = &identity.alias {
-            run(
+            let added = run(
                 c,
                 doing,
                 "INSERT OR IGNORE INTO person_alias (subject, system, value) VALUES (?1, ?2, ?3)",
                 params![subject, alias.system, alias.value],
             )?;
+            is_new_alias = added == 1;
         }
     }
     for link in &identity.links {
@@ -42,7 +46,7 @@ pub(super) fn remember(c: &Connection, history_seq: i64, record: &NewRecord) -> 
             params![history_seq, link.kind.word(), link.subject, link.other],
         )?;
     }
-    Ok(())
+    Ok(is_new_alias)
 }
 
 /// The subjects that one version names, or that carry what it carries.
@@ -95,7 +99,9 @@ fn member(c: &Connection, subject: &str) -> Result<Member> {
     let sql =
         "SELECT EXISTS (SELECT 1 FROM record WHERE subject = ?1 AND resource_type = 'Patient' AND id = ?2
                                  AND state <> 'deleted')";
+    let allocated = "SELECT EXISTS (SELECT 1 FROM allocation WHERE subject = ?1)";
     Ok(Member {
+        is_allocated: row(c, DOING, allocated, [subject], |r| r.get(0))?.unwrap_or(false),
         subject: subject.to_owned(),
         has_patient: row(c, DOING, sql, [subject, id], |r| r.get(0))?.unwrap_or(false),
         alias: row(

@@ -26,10 +26,10 @@ pub(super) fn put(c: &Connection, records: &[Hashed], at: &str) -> Result<Vec<Fa
 }
 
 fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
-    let fate_if_unchanged = match remember(c, new)? {
+    let (fate_if_unchanged, is_new_alias) = match remember(c, new)? {
         Remembered::AsItWas => return Ok(Fate::Same),
-        Remembered::SeenEarlier => Fate::Same,
-        Remembered::First => Fate::Older,
+        Remembered::SeenEarlier => (Fate::Same, false),
+        Remembered::First { is_new_alias } => (Fate::Older, is_new_alias),
     };
     let key = &new.record.key;
     let seen = versions(c, key)?;
@@ -60,11 +60,12 @@ fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
         before.as_ref().is_none_or(|b| b.state != after.state || b.version != after.version);
     if !usable_data_changed
         && let Some(subject) = &new.record.subject
-        && row(c, DOING, "SELECT 1 FROM decision_current WHERE subject = ?1", [subject], |_| Ok(()))?
-            .is_none()
+        && (is_new_alias
+            || row(c, DOING, "SELECT 1 FROM decision_current WHERE subject = ?1", [subject], |_| Ok(()))?
+                .is_none())
     {
-        // A version that does not stand names somebody for the first time: whoever is named is judged,
-        // in whatever order the versions came.
+        // A version that does not stand names somebody for the first time, or tells which identifier a
+        // key stands for: whoever is named is judged, in whatever order the versions came.
         mark_dirty(c, std::iter::once(subject.as_str()), at)?;
     }
     if usable_data_changed {
@@ -112,7 +113,9 @@ struct Seen {
 }
 
 enum Remembered {
-    First,
+    First {
+        is_new_alias: bool,
+    },
     /// Known, but from a later inbox row than this one.
     SeenEarlier,
     AsItWas,
@@ -161,8 +164,8 @@ fn remember(c: &Connection, Hashed { record, sha256 }: &Hashed) -> Result<Rememb
                 record.body
             ],
         )?;
-        person::remember(c, c.last_insert_rowid(), record)?;
-        return Ok(Remembered::First);
+        let is_new_alias = person::remember(c, c.last_insert_rowid(), record)?;
+        return Ok(Remembered::First { is_new_alias });
     };
     if (record.inbox_seq, &record.path) >= (inbox_seq, &path) {
         return Ok(Remembered::AsItWas);

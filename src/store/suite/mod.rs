@@ -7,7 +7,9 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod draws;
+mod subscriptions;
 pub(crate) use draws::*;
+pub(crate) use subscriptions::*;
 
 /// A store under test, and what must outlive it.
 pub(crate) struct Fixture {
@@ -533,6 +535,11 @@ macro_rules! store_suite {
             concurrent_arrivals_are_all_kept
             a_replay_ends_where_it_was
             the_order_of_arrival_does_not_matter
+            what_is_set_aside_is_never_worked_on
+            notifications_are_counted_once_in_any_order
+            a_server_that_counts_anew_is_never_believed_silently
+            what_has_to_be_read_is_not_forgotten
+            a_deleted_subscription_stays_deleted
         }
     };
     ($constructor:path; $($case:ident)+) => {

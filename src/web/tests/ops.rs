@@ -93,6 +93,8 @@ async fn metrics_agree_with_the_worklist() {
         "trialbridge_subjects{state=\"ineligible\"} 2",
         "trialbridge_criteria_unknown{criterion=\"E4\"} 0",
         "trialbridge_quarantine_messages{reason=\"unit-unknown\"} 2",
+        "trialbridge_deviations_open 0",
+        "trialbridge_identity_questions 0",
         "trialbridge_quarantine_messages{reason=\"other\"} 1",
         "trialbridge_inbox_messages{state=\"pending\"} 2",
         "trialbridge_inbox_messages{state=\"processed\"} 0",

@@ -271,3 +271,57 @@ async fn programs_get_the_same_as_json() {
     assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(404), Some("no-such-subject")));
     assert_eq!(problem["requestId"].as_str(), Some(nobody.header("x-request-id")));
 }
+
+#[tokio::test]
+async fn a_deviation_and_what_changed_are_said_in_words() {
+    let world = World::cohort();
+    let allocation = world.store.allocations(&world.state.trial.study.id).expect("read").remove(0);
+    let deviation = crate::store::NewDeviation {
+        subject: ELIGIBLE[0].into(),
+        allocation_id: allocation.id,
+        opened_at: NOW.into(),
+        kind: "score-changed".into(),
+        reference: "meld3".into(),
+        detail: "{}".into(),
+        audit: crate::store::suite::audit("deviation.open"),
+    };
+    world.store.open_deviations(vec![deviation]).expect("opened");
+    let latest = world.store.latest_decision(ELIGIBLE[0]).expect("read").expect("a decision");
+    let json = latest.json.replacen("\"decision\":\"eligible\"", "\"decision\":\"undetermined\"", 1);
+    let json = json.replacen("\"asOf\"", "\"blocked\":[\"shared-identifier\"],\"asOf\"", 1);
+    let later = NewDecision {
+        decision: "undetermined".into(),
+        decided_at: "2026-11-22T09:00:00Z".into(),
+        ..world.decided(ELIGIBLE[0], &json)
+    };
+    assert!(world.store.put_decision(later).expect("stored"));
+    let at = world.pages().await;
+    let page = world.get(at, "/").await;
+    assert!(row(&page, ELIGIBLE[0]).contains("⚑ deviation open"), "{}", row(&page, ELIGIBLE[0]));
+    assert!(!row(&page, ELIGIBLE[1]).contains("deviation"));
+    assert!(page.words().contains("1 deviation is open"));
+    let words = world.get(at, &address(ELIGIBLE[0])).await.words();
+    for part in [
+        "a score that the decision rests on is another one now: meld3",
+        "trialbridge deviation acknowledge 1",
+        "another Patient carries the same identifier",
+        "What changed",
+        "● eligible → ? undetermined",
+    ] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+    assert!(!world.get(at, &address(ELIGIBLE[1])).await.words().contains("What changed"));
+}
+
+#[tokio::test]
+async fn whose_records_count_elsewhere_is_told_where() {
+    let world = World::empty();
+    let json = r#"{"decision":"undetermined","attachedTo":"Patient/p1","blocked":["attached"]}"#;
+    let attached = NewDecision { decision: "attached".into(), ..world.decided("Patient/id.1", json) };
+    assert!(world.store.put_decision(attached).expect("stored"));
+    let at = world.pages().await;
+    let page = world.get(at, "/subjects/id.1").await;
+    assert!(page.words().contains("This subject belongs to Patient/p1 ."), "{}", page.words());
+    assert!(links(&page.text).contains(&"/subjects/p1".to_owned()));
+    assert!(!page.words().contains("criteria"), "{}", page.words());
+}
