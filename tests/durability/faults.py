@@ -91,32 +91,9 @@ def traced_run(phase, messages, connections=3):
                 send_all(bench, messages)
                 service.kill()
             service = Service(bench, ["strace", "-f", "-o", log, "-e", f"trace={calls}"])
-        service.stop() if phase == "stop" else kill_traced(service)
+        service.stop() if phase == "stop" else service.end()
         service.detach()
         return counted(log)
-
-
-def kill_traced(service):
-    """Ends a service that may run under a strace of ours."""
-    if service.tracer is None:
-        # The process we started is strace; the program is its child.
-        for child in children(service.pid):
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if not service.ended(5):
-            service.kill()
-    else:
-        service.kill()
-
-
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(n) for n in file.read().split()]
-    except OSError:
-        return []
 
 
 def kill_sweep(phase, per_point, every, tally):
@@ -164,7 +141,7 @@ def kill_sweep(phase, per_point, every, tally):
                 book += messages
                 if service.is_ready:
                     send_all(bench, messages)
-                kill_traced(service)
+                service.end()
                 after_kill(bench, book, book, why, tally, reached).kill()
                 tally.restarted(bench)
 

@@ -8,6 +8,7 @@ Prints one line a case. Exit 0: all hold. 1: one does not. 3: nothing could be t
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,8 @@ def main(arguments):
     if not strace_works():
         print("skip: strace cannot trace and inject here")
         return 3
+    # Whoever ends us ends what we started, and takes the folders away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     passed = failed = 0
     for name in arguments[1:] or CASES:
         begun = time.monotonic()

@@ -6,6 +6,7 @@ their directory. What a *failed* fsync was to save counts as lost unless it is w
 system marks such pages clean (fsyncgate), so that a later fsync says nothing about them.
 """
 
+import collections
 import concurrent.futures
 import os
 import random
@@ -14,7 +15,6 @@ import shutil
 import sqlite3
 import tempfile
 
-from faults import kill_traced
 from senders import mixed, send_all
 from service import Bench, Service, Wrong, expect
 
@@ -269,7 +269,7 @@ def record(bench, messages, failing=None):
         service = Service(bench, ["strace", "-f", *options])
         expect(service.is_ready, f"the service does not start under strace: {service.said[-3:]}")
     send_all(bench, messages, connections=3, again=bool(failing), timeout=30)
-    kill_traced(service)
+    service.end()
     service.detach()
     events = recorded(log, bench.data, {name: number for name, (number, _) in known.items()})
     os.remove(log)
@@ -311,31 +311,38 @@ def judged(bench, recording, count, seed, lies=False):
 
 def cut(full):
     """Power cuts of a run; of runs whose fsyncs fail; and of a disk that lies, which must be found."""
-    count = 3000 if full else 240
-    said, total = [], 0
+    rounds = int(os.environ.get("DURABILITY_ROUNDS", 42 if full else 1))
+    seen = collections.Counter()
+    for number in range(rounds):
+        one_round(number, seen)
+    expect(seen["images"] >= 300 * rounds, f"only {seen['images']} images")
+    return (f"{seen['images']} images ({seen['syncs']} fsyncs, {seen['acks']} acknowledgements, {seen['failed']} failed "
+            f"fsyncs recorded): 0 lost, 0 corrupt; control, a disk that lies: found in {seen['lies found']} of "
+            f"{seen['lies']}")
+
+
+def one_round(number, seen):
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with Bench(at=memory) as bench:
-        recording = record(bench, mixed(400 if full else 60, "p", 250_000))
-        syncs, acks = (sum(e[0] == kind for e in recording[0]) for kind in ("sync", "ack"))
+        recording = record(bench, mixed(60, "p", 250_000))
+        acks = sum(e[0] == "ack" for e in recording[0])
         expect(acks >= 20, f"only {acks} acknowledgements were recorded")
         # The database itself is written when the log is full, and by that time only.
         moved = sum(e[0] == "write" and len(e[3]) == 4096 and e[1] in bases(recording) for e in recording[0])
         expect(moved > 100, "the recording has no checkpoint")
-        total += spared(bench, recording, count, 1, f"{syncs} fsyncs and {acks} acknowledgements", said)
+        spared(bench, recording, 240, 10 * number + 1, seen)
         # The same recording on a disk that forgets what of the log it was told to sync.
-        tried, with_loss, _, corrupt = judged(bench, recording, 30, 3, lies=True)
+        tried, with_loss, _, corrupt = judged(bench, recording, 30, 10 * number + 3, lies=True)
         found = with_loss + len(corrupt)
         expect(found > tried // 2, f"a lying disk is found in only {found} of {tried} images")
-        said.append(f"control, a disk that lies: found in {found} of {tried}")
+        seen["lies"] += tried
+        seen["lies found"] += found
     # Even seeds: of a failed fsync nothing reaches the disk. Odd ones: any sectors of it.
-    for seed, failing in ((2, "2+11"), (5, "3+7")):
+    for seed, failing in ((2, f"{2 + number % 5}+11"), (5, f"{3 + number % 4}+7")):
         with Bench(at=memory) as bench:
-            recording = record(bench, mixed(200 if full else 30, "q", 500_000), failing)
-            failures = sum(e[0] == "lost" for e in recording[0])
-            expect(failures > 0, "no fsync failed in the recording")
-            total += spared(bench, recording, count // 4, seed, f"a run with {failures} failed fsyncs", said)
-    expect(total >= (3000 if full else 300), f"only {total} images")
-    return "; ".join(said)
+            recording = record(bench, mixed(30, "q", 500_000), failing)
+            expect(any(e[0] == "lost" for e in recording[0]), "no fsync failed in the recording")
+            spared(bench, recording, 60, 10 * number + seed, seen)
 
 
 def bases(recording):
@@ -345,9 +352,11 @@ def bases(recording):
         number for name, (number, _) in known.items() if name == "trialbridge.db"}
 
 
-def spared(bench, recording, count, seed, what, said):
+def spared(bench, recording, count, seed, seen):
+    """No image of the recording has lost anything."""
     tried, with_loss, lost, corrupt = judged(bench, recording, count, seed)
-    expect(not corrupt, f"{what}: {len(corrupt)} of {tried} images are corrupt: {corrupt[:2]}")
-    expect(lost == 0, f"LOST, {what}: {lost} acknowledged messages in {with_loss} of {tried} images")
-    said.append(f"{tried} images of {what}: 0 lost, 0 corrupt")
-    return tried
+    kinds = collections.Counter(e[0] for e in recording[0])
+    what = f"of {kinds['sync']} fsyncs, {kinds['lost']} failed, seed {seed}"
+    expect(not corrupt, f"{len(corrupt)} of {tried} images {what}, are corrupt: {corrupt[:2]}")
+    expect(lost == 0, f"LOST: {lost} acknowledged messages in {with_loss} of {tried} images {what}")
+    seen.update({"images": tried, "syncs": kinds["sync"], "acks": kinds["ack"], "failed": kinds["lost"]})

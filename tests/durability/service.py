@@ -53,7 +53,7 @@ class Bench:
         self.data = os.path.join(self.dir, "data")
         self.config = os.path.join(self.dir, "trialbridge.toml")
         self.web, self.ops, self.mllp = free_ports(3)
-        self.restarts = []
+        self.restarts, self.services = [], []
         # A server that is never asked: it only says whose numbering the pushed ids are of.
         self.fhir = fhir or "http://127.0.0.1:9/fhir"
         schedule = "* * * * * *" if fhir else "0 0 3 1 1 *"
@@ -71,6 +71,8 @@ class Bench:
         return self
 
     def __exit__(self, *_):
+        for service in self.services:
+            service.end()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def command(self, *args):
@@ -134,6 +136,7 @@ class Service:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"PATH": os.environ["PATH"]},
             cwd=bench.dir, text=True, errors="replace",
         )
+        bench.services.append(self)
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
         self.is_ready = self._wait_until_ready()
@@ -201,6 +204,19 @@ class Service:
         self.process.wait()
         self.detach()
 
+    def end(self):
+        """Ends the program, also where what we started is the strace above it."""
+        if self.tracer is None and self.process.poll() is None:
+            for child in (under_strace := children(self.pid)):
+                try:
+                    os.kill(child, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            # strace ends by itself, after it has written the rest of its log.
+            if under_strace:
+                self.ended(5)
+        self.kill()
+
     def stop(self, within=30):
         """SIGTERM; the exit code."""
         if self.process.poll() is None:
@@ -213,6 +229,14 @@ class Service:
 
     def panicked(self):
         return [line for line in self.said if "panicked" in line or '"panic"' in line]
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(n) for n in file.read().split()]
+    except OSError:
+        return []
 
 
 def tasks(pid):
