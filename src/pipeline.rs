@@ -3,6 +3,7 @@
 //! Everything here can be done again from the inbox and ends the same. Nothing here talks to a
 //! server: sources end in the inbox, the write-back begins at the committed rows.
 
+mod account;
 pub mod changes;
 mod deviation;
 pub mod intake;
@@ -30,6 +31,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use intake::Taken;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Inbox rows and subjects that are taken at a time.
@@ -40,9 +42,27 @@ const ATTEMPTS: i64 = 3;
 pub struct Pipeline {
     pub store: Arc<dyn Store>,
     pub trial: Arc<Trial>,
-    /// Held while it runs, by whoever shares it: two at a time would do everything twice.
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Turn>,
     take: Take,
+}
+
+/// Whose turn it is, for all pipelines that share it: two at a time would do everything twice.
+#[derive(Debug, Default)]
+pub struct Turn {
+    held: Mutex<()>,
+    is_over: AtomicBool,
+}
+
+impl Turn {
+    /// Nobody's any more: a run that has begun ends behind the document or subject in hand, and leaves
+    /// the rest pending. For a program that is told to stop while much is waiting.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
 }
 
 type Take = fn(&InboxItem, &Trial, &str, &str) -> Taken;
@@ -83,7 +103,7 @@ impl Pipeline {
     }
 
     /// Takes turns with the other pipelines that were given the same lock.
-    pub fn taking_turns(self, turn: Arc<Mutex<()>>) -> Pipeline {
+    pub fn taking_turns(self, turn: Arc<Turn>) -> Pipeline {
         Pipeline { turn, ..self }
     }
 
@@ -95,7 +115,7 @@ impl Pipeline {
 
     /// Digests the inbox and judges whoever is concerned.
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Progressed::default();
         let newest = self.digest(now, &mut done)?;
         // What came in meanwhile counts already: a decision is never dated before what it rests on.
@@ -114,7 +134,7 @@ impl Pipeline {
         let (mut newest, mut set_aside) = (None, 0);
         loop {
             let items = self.store.pending(BATCH)?;
-            if items.is_empty() {
+            if items.is_empty() || self.turn.is_over() {
                 return Ok(newest);
             }
             newest = newest.max(items.iter().filter_map(|i| i.received_at.parse().ok()).max());
@@ -181,6 +201,9 @@ impl Pipeline {
                 return Ok(());
             }
             for subject in dirty {
+                if self.turn.is_over() {
+                    return Ok(());
+                }
                 // A link may name somebody of whom nothing was received.
                 if !self.store.is_named(&subject.subject)? {
                     self.store.clear_dirty(&subject.subject, subject.change)?;

@@ -150,6 +150,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
     let pages = serve::spawn(listener, router, &[], &stop);
     serve::signal().await;
     stop.cancel();
+    shell.turn.end();
     let _ = pages.await;
     for task in inbound.tasks {
         let _ = task.await;

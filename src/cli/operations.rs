@@ -225,6 +225,12 @@ pub fn verify(global: &Global) -> Outcome {
             .into_iter()
             .map(|message| Finding { check: "allocation-proof", message }),
     );
+    // What was processed is read again: its records must be there. A store that cannot even be read is
+    // found out above.
+    let unaccounted = shell.pipeline(&store).unaccounted().unwrap_or_else(|error| vec![error.to_string()]);
+    report
+        .findings
+        .extend(unaccounted.into_iter().map(|message| Finding { check: "processed-has-records", message }));
     let mut out = Out::new();
     let i = report.inbox;
     if global.output() == Output::Table {

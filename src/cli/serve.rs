@@ -75,6 +75,8 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     signal().await;
     global.note("stopping: what is in hand is finished or left as it was");
     stop.cancel();
+    // What waits to be read or judged waits for the next start.
+    shell.turn.end();
     for task in [pages, ops].into_iter().chain(inbound.tasks).chain(scheduler) {
         // Longer than a listener lets requests in hand go on.
         if tokio::time::timeout(Duration::from_secs(25), task).await.is_err() {

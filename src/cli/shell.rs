@@ -5,19 +5,19 @@ use crate::audit;
 
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
 use crate::config::Config;
-use crate::pipeline::{Pipeline, stamp};
+use crate::pipeline::{Pipeline, Turn, stamp};
 use crate::protocol::Trial;
 use crate::store::{Chain, NewAudit, SqliteStore, Store, StoreError};
 use chrono::{DateTime, NaiveDate, Utc};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Configuration and trial, loaded.
 pub struct Shell {
     pub config: Config,
     pub trial: Arc<Trial>,
     /// Held by whoever runs the pipeline.
-    pub turn: Arc<Mutex<()>>,
+    pub turn: Arc<Turn>,
     /// Held by whoever pulls.
     pub pulls: tokio::sync::Mutex<()>,
 }

@@ -220,3 +220,24 @@ fn deletion(reference: &str) -> Value {
         "entry": [{"request": {"method": "DELETE", "url": reference}}]
     })
 }
+
+#[test]
+fn a_run_that_is_told_to_end_leaves_the_rest_to_the_next() {
+    let world = World::new();
+    let patient = br#"{"resourceType":"Patient","id":"x1","gender":"male","birthDate":"1970-01-01"}"#;
+    world.store.accept(world.incoming("pull", BASE, patient.to_vec())).expect("accepted");
+    let (now, day) = (NOW.parse().expect("a time"), DAY.parse().expect("a day"));
+    let turn = Arc::<Turn>::default();
+    let ending = Pipeline::new(Arc::clone(&world.store), Arc::clone(&world.pipeline.trial));
+    let ending = ending.taking_turns(Arc::clone(&turn));
+    turn.end();
+    assert_eq!(ending.run(now, day), Ok(Progressed::default()));
+    assert_eq!(world.store.count_by_state().expect("counted").pending, 1);
+    // Read, but not judged.
+    let mut done = Progressed::default();
+    world.pipeline.digest(now, &mut done).expect("read");
+    assert_eq!(ending.run(now, day), Ok(Progressed::default()));
+    assert_eq!(world.store.dirty(9).expect("read").len(), 1);
+    let done = world.pipeline.run(now, day).expect("run");
+    assert_eq!((done.judged, world.store.dirty(9).expect("read").len()), (1, 0));
+}

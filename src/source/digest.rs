@@ -59,7 +59,7 @@ impl Digest {
         metrics::gauge!("trialbridge_digest_ok").set(if failed.is_none() { 1 } else { 0 });
     }
 
-    /// Runs until `stop`. A run that has begun is finished.
+    /// Runs until `stop`. A run that has begun is finished, or ends early where its turn is ended.
     pub async fn run(&self, pipeline: Pipeline, clock: Clock, stop: CancellationToken) {
         let pipeline = std::sync::Arc::new(pipeline);
         let mut rest = FIRST_REST;

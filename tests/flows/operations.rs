@@ -219,3 +219,28 @@ fn a_killed_draw_is_one_draw_or_none() {
         bench.ok(&["allocation", "verify"]);
     }
 }
+
+#[test]
+fn a_processed_document_without_its_records_is_found() {
+    let hospital = Hospital::of(&["p-001"]);
+    let bench = Bench::new(&hospital);
+    let file = bench.path("a.json");
+    fs::write(&file, GOOD).expect("written");
+    bench.ok(&["import", &file.display().to_string()]);
+    bench.ok(&["verify"]);
+    // Somebody takes a patient out, and every row that refers to it: nothing is left that dangles.
+    bench
+        .database()
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             DELETE FROM person_identifier; DELETE FROM person_link; DELETE FROM record; DELETE FROM record_history;",
+        )
+        .expect("sql");
+    let report = bench.run(&["verify"]).code(16).json();
+    let checks: Vec<_> =
+        report["findings"].as_array().expect("findings").iter().map(|f| f["check"].clone()).collect();
+    assert_eq!(checks, ["processed-has-records"], "{report}");
+    // The inbox has it all: it is worked out again.
+    bench.ok(&["replay"]);
+    bench.ok(&["verify"]);
+}

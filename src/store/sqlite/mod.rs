@@ -76,7 +76,8 @@ impl SqliteStore {
         migrate::migrate(&mut connection, migrate::MIGRATIONS)?;
         let readers = readers::Readers::open(&database)?;
         let again = database.clone();
-        let writer = writer::Writer::start(connection, Box::new(move || open_writer(&again)))?;
+        let log = dir.join(format!("{DATABASE}-wal"));
+        let writer = writer::Writer::start(connection, log, Box::new(move || open_writer(&again)))?;
         Ok(SqliteStore { chain, database, readers, writer: Some(writer), _lock: Some(lock) })
     }
 

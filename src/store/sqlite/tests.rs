@@ -167,6 +167,93 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn more_than_can_wait_is_busy_at_once_and_the_rest_is_stored() {
+    let (_dir, store) = fresh();
+    let store = &store;
+    std::thread::scope(|scope| {
+        let ((held, is_held), (release, released)) = (channel(), channel::<()>());
+        let holder = scope.spawn(move || {
+            store.write(move |_| -> Result<()> {
+                held.send(()).expect("the test waits");
+                // An error means that the test has ended: go on as well.
+                let _ = released.recv();
+                Ok(())
+            })
+        });
+        is_held.recv().expect("the writer is held");
+        let (tell, told) = channel();
+        let mut waiting: i64 = 0;
+        let refused = loop {
+            let tell = tell.clone();
+            store.accept_then(
+                incoming(&waiting.to_string()),
+                Box::new(move |receipt| tell.send(receipt).expect("the test waits")),
+            );
+            if let Ok(answer) = told.try_recv() {
+                break answer;
+            }
+            waiting += 1;
+            assert!(waiting < 10_000, "it is bounded");
+        };
+        assert_eq!(refused, Err(StoreError::Busy));
+        assert!(StoreError::Busy.is_transient());
+        release.send(()).expect("the writer waits");
+        holder.join().expect("no panic").expect("held");
+        for _ in 0..waiting {
+            assert!(told.recv().expect("an answer").expect("stored").first);
+        }
+        assert_eq!(store.count_by_state().expect("counted").pending, waiting);
+        assert_eq!(store.health(), Health::Ok, "a full queue is no fault of the storage");
+    });
+}
+
+#[test]
+fn the_log_stays_short_though_somebody_always_reads() {
+    let (dir, store) = fresh();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let log = dir.path().join("trialbridge.db-wal");
+    let mut longest = 0;
+    std::thread::scope(|scope| {
+        // Each begins before the one before it ends: SQLite by itself never finds the log unread.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let hand = by_hand(&dir);
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reading = hand.unchecked_transaction().expect("begun");
+                    let count = reading.query_row("SELECT count(*) FROM inbox", [], |r| r.get::<_, i64>(0));
+                    count.expect("counted");
+                    std::thread::sleep(Duration::from_millis(4));
+                    reading.finish().expect("ended");
+                }
+            });
+        }
+        for n in 0..160 {
+            store.accept(incoming(&format!("{n:08}").repeat(1 << 16))).expect("accepted");
+            longest = longest.max(fs::metadata(&log).expect("a log").len());
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(longest < 64 << 20, "{longest} bytes");
+    assert_eq!(store.count_by_state().expect("counted").pending, 160);
+}
+
+#[test]
+fn a_reader_that_stays_holds_nobody_up() {
+    let (dir, store) = fresh();
+    store.accept(incoming("first")).expect("accepted");
+    let hand = by_hand(&dir);
+    let reading = hand.unchecked_transaction().expect("begun");
+    let count = || reading.query_row("SELECT count(*) FROM inbox", [], |r| r.get::<_, i64>(0));
+    assert_eq!(count(), Ok(1));
+    for n in 0..40 {
+        store.accept(incoming(&format!("{n:08}").repeat(1 << 16))).expect("accepted");
+    }
+    assert_eq!(count(), Ok(1), "a read sees one moment");
+    assert!(store.verify().expect("verified").is_sound());
+    assert_eq!(store.health(), Health::Ok);
+}
+
+#[test]
 fn one_process_writes() {
     let (dir, store) = fresh();
     let Err(StoreError::Locked { holder }) = open(dir.path()) else { panic!("opened twice") };
@@ -315,25 +402,93 @@ fn history_refuses_to_be_edited() {
     assert!(store.verify().expect("verified").is_sound());
 }
 
+/// What `verify` finds after somebody changed the tables past every trigger and reference.
+fn found_after((dir, store): (TempDir, SqliteStore), sql: &str) -> Vec<&'static str> {
+    let hand = by_hand(&dir);
+    let triggers: Vec<String> = {
+        let mut all =
+            hand.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("prepared");
+        let names = all.query_map([], |r| r.get(0)).expect("read");
+        names.map(|n| n.expect("text")).collect()
+    };
+    for trigger in triggers {
+        hand.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("dropped");
+    }
+    hand.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").expect("set");
+    hand.execute_batch(sql).expect("tampered");
+    let findings = store.verify().expect("verified").findings;
+    findings.into_iter().map(|f| f.check).collect()
+}
+
+/// Messages with keys, of which row 2 reuses that of row 1; row 3 was processed, row 4 set aside; an
+/// allocation with a deviation.
+fn with_messages() -> (TempDir, SqliteStore) {
+    let (dir, store) = fresh();
+    for (text, key) in [("a", Some("k1")), ("b", Some("k1")), ("c", Some("k2")), ("d", None)] {
+        let key = key.map(str::to_owned);
+        store.accept(Incoming { key, ..incoming(text) }).expect("accepted");
+    }
+    store.mark(3, InboxState::Processed).expect("marked");
+    let entry = NewQuarantine {
+        inbox_seq: 4,
+        reason: "not-json".into(),
+        path: String::new(),
+        bytes: None,
+        at: NOW.into(),
+    };
+    let settled = Settlement {
+        seq: 4,
+        state: InboxState::Quarantined,
+        records: vec![],
+        quarantine: vec![entry],
+        at: NOW.into(),
+    };
+    store.settle(vec![settled]).expect("settled");
+    store.put_allocation_list(list(1)).expect("list");
+    store.put_decision(decision("Patient/1", "{}")).expect("decided");
+    store.allocate(request("Patient/1", "key"), draw()).expect("allocated");
+    let allocation = store.allocation_of("T", "Patient/1").expect("read").expect("allocated");
+    let deviation = NewDeviation {
+        subject: "Patient/1".into(),
+        allocation_id: allocation.id,
+        opened_at: NOW.into(),
+        kind: "result-corrected".into(),
+        reference: "Observation/1".into(),
+        detail: "{}".into(),
+        audit: audit("deviation.open"),
+    };
+    assert_eq!(store.open_deviations(vec![deviation]).expect("opened").len(), 1);
+    (dir, store)
+}
+
+#[test]
+fn verify_finds_what_is_missing_of_messages() {
+    for (sql, check) in [
+        ("DELETE FROM inbox WHERE seq = 1", "inbox-without-hole"),
+        ("DELETE FROM inbox WHERE seq = 3", "inbox-without-hole"),
+        ("UPDATE inbox SET state = 'processed' WHERE seq = 1", "processed-was-read"),
+        ("DELETE FROM quarantine WHERE inbox_seq = 4", "quarantined-has-entry"),
+        ("UPDATE message_key SET source = 'other' WHERE inbox_seq = 3", "message-key-of-row"),
+        ("UPDATE inbox SET origin = 'other' WHERE seq = 3", "message-key-of-row"),
+        ("UPDATE inbox SET state = 'processed', attempts = 1 WHERE seq = 2", "message-key-once"),
+        ("UPDATE inbox SET state = 'pending' WHERE seq = 2", "message-key-once"),
+        ("UPDATE quarantine SET reason = 'other' WHERE inbox_seq = 2", "message-key-once"),
+        (
+            "INSERT INTO record_history VALUES (1, 's', 'T', 'i', NULL, NULL, NULL, 0, 2, '', '', x'')",
+            "message-key-once",
+        ),
+        ("UPDATE message_key SET key = 'k1' WHERE inbox_seq = 3", "message-key-once"),
+        ("UPDATE deviation SET subject = 'Patient/2'", "deviation-has-allocation"),
+        ("UPDATE deviation SET allocation_id = 'other'", "deviation-has-allocation"),
+    ] {
+        let found = found_after(with_messages(), sql);
+        assert!(found.contains(&check), "{sql}: {found:?}");
+    }
+    assert!(found_after(with_messages(), "SELECT 1").is_empty(), "no finding without a reason");
+}
+
 #[test]
 fn verify_names_what_was_tampered_with() {
-    let by_a_thorough_hand = |sql: &str| {
-        let (dir, store) = with_history();
-        let hand = by_hand(&dir);
-        let triggers: Vec<String> = {
-            let mut all =
-                hand.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").expect("prepared");
-            let names = all.query_map([], |r| r.get(0)).expect("read");
-            names.map(|n| n.expect("text")).collect()
-        };
-        for trigger in triggers {
-            hand.execute_batch(&format!("DROP TRIGGER {trigger}")).expect("dropped");
-        }
-        hand.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").expect("set");
-        hand.execute_batch(sql).expect("tampered");
-        let findings = store.verify().expect("verified").findings;
-        findings.into_iter().map(|f| f.check).collect::<Vec<_>>()
-    };
     for (sql, check) in [
         ("UPDATE inbox SET bytes = x'00' WHERE seq = 1", "inbox-hash"),
         ("UPDATE inbox SET state = 'lost' WHERE seq = 1", "inbox-state"),
@@ -349,10 +504,10 @@ fn verify_names_what_was_tampered_with() {
             "record-has-inbox-row",
         ),
     ] {
-        let found = by_a_thorough_hand(sql);
+        let found = found_after(with_history(), sql);
         assert!(found.contains(&check), "{sql}: {found:?}");
     }
-    assert!(by_a_thorough_hand("SELECT 1").is_empty(), "no finding without a reason");
+    assert!(found_after(with_history(), "SELECT 1").is_empty(), "no finding without a reason");
 }
 
 #[test]

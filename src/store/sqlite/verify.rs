@@ -5,7 +5,8 @@ use super::super::rows::*;
 use super::{audit, rows, sha256_hex, trouble};
 use rusqlite::Connection;
 
-/// Rules that a query can check: its rows name the places where the rule is broken.
+/// Rules that a query can check: its rows name the places where the rule is broken. What only the reader of a
+/// document can check, that its records are there, is `Pipeline::unaccounted`.
 const RULES: &[(&str, &str)] = &[
     (
         "one-slot-a-participant",
@@ -52,6 +53,45 @@ const RULES: &[(&str, &str)] = &[
         "inbox-state",
         "SELECT 'inbox ' || seq || ': neither pending, processed nor quarantined' FROM inbox
           WHERE state NOT IN ('pending', 'processed', 'quarantined')",
+    ),
+    // Rows are numbered one by one and never deleted: a missing number is a missing receipt.
+    (
+        "inbox-without-hole",
+        "SELECT 'inbox: ' || count(*) || ' rows with the numbers ' || min(seq) || ' to ' || max(seq) FROM inbox
+         HAVING count(*) > 0 AND (min(seq) <> 1 OR max(seq) <> count(*))",
+    ),
+    // Whatever is looked into is counted, in the transaction that stores what came of it.
+    (
+        "processed-was-read",
+        "SELECT 'inbox ' || seq || ': is processed, but was never looked into' FROM inbox
+          WHERE state = 'processed' AND attempts = 0",
+    ),
+    (
+        "quarantined-has-entry",
+        "SELECT 'inbox ' || i.seq || ': is quarantined, and no entry says why' FROM inbox i
+          WHERE i.state = 'quarantined' AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.inbox_seq = i.seq)",
+    ),
+    (
+        "message-key-of-row",
+        "SELECT 'message_key ' || k.inbox_seq || ': no inbox row of its origin and source' FROM message_key k
+          WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE i.seq = k.inbox_seq AND i.origin = k.origin
+                               AND i.source = k.source)",
+    ),
+    // The first row of a key holds it; a later one is set aside, and nothing ever comes of it.
+    (
+        "message-key-once",
+        "SELECT 'inbox ' || i.seq || ': its key is that of an earlier row, and it is not set aside'
+           FROM message_key k JOIN inbox i ON i.seq = k.inbox_seq
+          WHERE EXISTS (SELECT 1 FROM message_key first WHERE first.origin = k.origin AND first.source = k.source
+                           AND first.key = k.key AND first.inbox_seq < k.inbox_seq)
+            AND (i.state <> 'quarantined'
+                 OR NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.inbox_seq = i.seq AND q.reason = 'control-id-reuse')
+                 OR EXISTS (SELECT 1 FROM record_history h WHERE h.inbox_seq = i.seq))",
+    ),
+    (
+        "deviation-has-allocation",
+        "SELECT 'deviation ' || d.id || ': no allocation of its subject' FROM deviation d
+          WHERE NOT EXISTS (SELECT 1 FROM allocation a WHERE a.id = d.allocation_id AND a.subject = d.subject)",
     ),
 ];
 

@@ -7,22 +7,36 @@
 //! a second fsync would report a success that never happened. The readers' connections stay open,
 //! and with them SQLite's index of the log; it does not list the failed pages, so that they are never
 //! read again: the next commit writes over them, or starts the log anew.
+//!
+//! The log stays short: SQLite begins it anew by itself only in a moment in which nobody reads an older
+//! state, and where pages are read all day that moment never comes. So once it is long, the writer
+//! waits a little for its readers.
 
 use super::super::error::{AllocateError, StoreError};
 use super::super::rows::{Done, Health};
-use super::trouble;
+use super::{PATIENCE, trouble};
 use rusqlite::Connection;
 use std::collections::VecDeque;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Operations in one commit, at most. Bounds how long the first waits for the last.
 const BATCH: usize = 256;
 /// Operations that wait, at most; further callers block.
 const QUEUE: usize = 1024;
+/// Bytes of log at which the writer waits for the readers, so that it can be emptied.
+const LONG_LOG: u64 = 16 << 20;
+/// Bytes by which it grows after an attempt in vain before the next. A reader that stays, such as a
+/// backup, costs one wait for so much written.
+const LOG_STEP: u64 = 8 << 20;
+/// How long an attempt may hold up the writes that wait.
+const LOG_PATIENCE: Duration = Duration::from_millis(250);
 
 pub(super) type Opener = Box<dyn Fn() -> Result<Connection, StoreError> + Send>;
 
@@ -105,10 +119,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, open: Opener) -> Result<Writer, StoreError> {
+    /// `log`: the file of the write-ahead log.
+    pub(super) fn start(connection: Connection, log: PathBuf, open: Opener) -> Result<Writer, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let mut desk = Desk { connection: Some(connection), open, health: Arc::clone(&health) };
+        let mut desk = Desk {
+            connection: Some(connection),
+            open,
+            health: Arc::clone(&health),
+            log,
+            log_is_long_at: LONG_LOG,
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || desk.serve(&receiver))
@@ -194,6 +215,8 @@ struct Desk {
     connection: Option<Connection>,
     open: Opener,
     health: Arc<AtomicU8>,
+    log: PathBuf,
+    log_is_long_at: u64,
 }
 
 impl Desk {
@@ -215,6 +238,7 @@ impl Desk {
                 for job in ran {
                     job.answer(outcome.clone());
                 }
+                self.tend_log();
             }
         }
     }
@@ -260,6 +284,25 @@ impl Desk {
         }
     }
 
+    /// Empties the log if it has become long. Nobody's answer depends on it: what fails here is tried again
+    /// later, and until then the log holds what the database does not.
+    fn tend_log(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let length = fs::metadata(&self.log).map_or(0, |file| file.len());
+        if length < self.log_is_long_at {
+            return;
+        }
+        match empty_log(connection) {
+            Ok(true) => self.log_is_long_at = LONG_LOG,
+            Ok(false) => self.log_is_long_at = length + LOG_STEP,
+            Err(error) => {
+                tracing::warn!(event = "store.log", code = error.code(), %error, "the log could not be emptied");
+                self.log_is_long_at = length + LOG_STEP;
+                self.connection = None;
+            }
+        }
+    }
+
     fn note(&self, outcome: &Result<(), StoreError>) {
         let health = match outcome {
             Ok(()) => Health::Ok,
@@ -268,6 +311,16 @@ impl Desk {
         };
         self.health.store(health as u8, Ordering::Relaxed);
     }
+}
+
+/// Moves the log into the database and cuts it to nothing. False if somebody reads from it all the time.
+fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
+    let failed = trouble("emptying the log");
+    connection.busy_timeout(LOG_PATIENCE).map_err(&failed)?;
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(&failed)?;
+    connection.busy_timeout(PATIENCE).map_err(&failed)?;
+    Ok(busy == 0)
 }
 
 /// Runs one operation so that its failure harms nobody else. An error means that the whole
