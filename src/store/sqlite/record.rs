@@ -61,11 +61,13 @@ fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
     if !usable_data_changed
         && let Some(subject) = &new.record.subject
         && (is_new_alias
+            || after.state == RecordState::Conflict
             || row(c, DOING, "SELECT 1 FROM decision_current WHERE subject = ?1", [subject], |_| Ok(()))?
                 .is_none())
     {
-        // A version that does not stand names somebody for the first time, or tells which identifier a
-        // key stands for: whoever is named is judged, in whatever order the versions came.
+        // A version that does not stand names somebody for the first time, or as one who is concerned
+        // by a conflict, or tells which identifier a key stands for: whoever is named is judged, in
+        // whatever order the versions came.
         mark_dirty(c, std::iter::once(subject.as_str()), at)?;
     }
     if usable_data_changed {
