@@ -36,6 +36,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Inbox rows and subjects that are taken at a time.
 const BATCH: usize = 64;
+/// Batches that are digested before whoever is concerned is judged.
+const BATCHES: usize = 16;
 /// A document that makes the program fail is taken up so often, and then set aside.
 const ATTEMPTS: i64 = 3;
 
@@ -117,10 +119,14 @@ impl Pipeline {
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
         let _turn = self.turn.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Progressed::default();
-        let newest = self.digest(now, &mut done)?;
-        // What came in meanwhile counts already: a decision is never dated before what it rests on.
-        self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
-        Ok(done)
+        loop {
+            let (newest, more) = self.digest(now, &mut done)?;
+            // What came in meanwhile counts already: a decision is never dated before what it rests on.
+            self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
+            if !more {
+                return Ok(done);
+            }
+        }
     }
 
     /// The salt of this installation, which subjects known by an identifier are named with.
@@ -128,15 +134,21 @@ impl Pipeline {
         store.meta("identity.salt")?.ok_or_else(|| StoreError::not_found("salt of this installation"))
     }
 
-    /// Inbox to records. Returns when the latest of the documents came.
-    fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<Option<DateTime<Utc>>, StoreError> {
+    /// Inbox to records. Returns when the latest of the documents came, and whether more may wait: who
+    /// waits for a decision must not wait until nobody sends any more.
+    fn digest(
+        &self,
+        now: DateTime<Utc>,
+        done: &mut Progressed,
+    ) -> Result<(Option<DateTime<Utc>>, bool), StoreError> {
         let (at, salt) = (stamp(now), Self::salt(&*self.store)?);
-        let (mut newest, mut set_aside) = (None, 0);
-        loop {
+        let mut newest = None;
+        for _ in 0..BATCHES {
             let items = self.store.pending(BATCH)?;
             if items.is_empty() || self.turn.is_over() {
-                return Ok(newest);
+                return Ok((newest, false));
             }
+            let values_before = done.values;
             newest = newest.max(items.iter().filter_map(|i| i.received_at.parse().ok()).max());
             let mut settlements = Vec::with_capacity(items.len());
             for item in &items {
@@ -156,8 +168,8 @@ impl Pipeline {
                 }
             }
             done.documents += settlements.len();
-            set_aside += settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
-            done.quarantined = set_aside - done.values;
+            let set_aside = settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
+            done.quarantined += set_aside - (done.values - values_before);
             let is_shared: Vec<Vec<bool>> = settlements
                 .iter()
                 .map(|s| s.records.iter().map(|r| is_shared(&r.key.resource_type)).collect())
@@ -178,6 +190,7 @@ impl Pipeline {
                 self.store.mark_dirty(subjects, &at)?;
             }
         }
+        Ok((newest, true))
     }
 
     /// What of a document cannot be used, as path and reason. Stores nothing.

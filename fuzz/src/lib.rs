@@ -54,5 +54,7 @@ pub fn trial() -> &'static Trial {
 
 /// A path as gaps and quarantine show it: names and places, never what stood there.
 pub fn is_path(text: &str) -> bool {
+    // A line of a message that is no segment has only its number.
+    let text = text.strip_prefix("line ").unwrap_or(text);
     text.len() <= 400 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".[]_?-".contains(&b))
 }
