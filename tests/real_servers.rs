@@ -14,6 +14,8 @@
 mod hospital;
 #[path = "real_servers/program.rs"]
 mod program;
+#[path = "real_servers/push.rs"]
+mod push;
 
 use hospital::{Cohort, Hospital, plain, reference, text, utf8};
 use program::Program;

@@ -55,6 +55,21 @@ impl Hospital {
         text(&self.read(&reference)["meta"]["versionId"])
     }
 
+    /// Sends a request of any kind; the status.
+    pub fn send(&self, method: &str, url: &str, header: Option<&str>, body: &Value) -> u16 {
+        let method = method.parse::<reqwest::Method>().expect("a method");
+        let mut request = self.client.request(method, url).header("content-type", "application/fhir+json");
+        if let Some(authorization) = header {
+            request = request.header("authorization", authorization);
+        }
+        if !body.is_null() {
+            request = request.body(body.to_string());
+        }
+        self.runtime.block_on(async {
+            request.send().await.unwrap_or_else(|e| panic!("{url}: {e}")).status().as_u16()
+        })
+    }
+
     /// Every match of a search, to the last page.
     pub fn all(&self, search: &str) -> Vec<Value> {
         let mut next = Some(format!("{}/{search}", self.base));

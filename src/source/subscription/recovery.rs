@@ -123,7 +123,13 @@ enum Told {
 }
 
 /// Runs steps until `stop`: at once when woken, else at the period of the limits.
+///
+/// Begins with a pull: nobody listened until now, servers do not repeat for long what was not taken
+/// (HAPI FHIR forgets it at once), and an R4 Subscription has no numbers that would show a gap.
 pub async fn watch<P: Pull>(mut watcher: Watcher<P>, stop: CancellationToken) {
+    if let Err(error) = watcher.distrust() {
+        tracing::error!(event = "subscription.watch", code = error.code(), %error);
+    }
     loop {
         if let Err(error) = watcher.step().await {
             tracing::error!(event = "subscription.watch", code = error.code(), %error);
@@ -208,6 +214,15 @@ impl<P: Pull> Watcher<P> {
             self.reconcile(&due, &counts, &mut step).await?;
         }
         Ok(step)
+    }
+
+    /// Asks for a pull, whatever was heard; stays until one has read everything.
+    fn distrust(&self) -> Result<(), StoreError> {
+        for s in self.ours()? {
+            let change = SubscriptionChange::PullWanted { at: stamp(self.clock.now()) };
+            self.store.change_subscription(&s.id, change, None)?;
+        }
+        Ok(())
     }
 
     /// What is held at the configured server.

@@ -291,3 +291,17 @@ async fn the_watcher_wakes_and_stops() {
     stop.cancel();
     watching.await.expect("it ends");
 }
+
+/// What was sent while nobody listened left no number behind.
+#[tokio::test]
+async fn the_watcher_begins_with_a_pull() {
+    let world = World::new(SubscriptionKind::RestHook, |_, _| Reply::status(404)).await;
+    let (stop, pulls) = (tokio_util::sync::CancellationToken::new(), world.pulls.clone());
+    let watching = tokio::spawn(watch(world.watcher, stop.clone()));
+    while pulls.asked.lock().expect("asked").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    watching.await.expect("it ends");
+    assert_eq!(pulls.asked.lock().expect("asked").as_slice(), ["subscription-hint"]);
+}
