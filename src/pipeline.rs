@@ -36,8 +36,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Inbox rows and subjects that are taken at a time.
 const BATCH: usize = 64;
-/// Batches that are digested before whoever is concerned is judged.
-const BATCHES: usize = 16;
 /// A document that makes the program fail is taken up so often, and then set aside.
 const ATTEMPTS: i64 = 3;
 
@@ -119,14 +117,10 @@ impl Pipeline {
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
         let _turn = self.turn.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Progressed::default();
-        loop {
-            let (newest, more) = self.digest(now, &mut done)?;
-            // What came in meanwhile counts already: a decision is never dated before what it rests on.
-            self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
-            if !more {
-                return Ok(done);
-            }
-        }
+        let newest = self.digest(now, &mut done)?;
+        // What came in meanwhile counts already: a decision is never dated before what it rests on.
+        self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
+        Ok(done)
     }
 
     /// The salt of this installation, which subjects known by an identifier are named with.
@@ -134,19 +128,17 @@ impl Pipeline {
         store.meta("identity.salt")?.ok_or_else(|| StoreError::not_found("salt of this installation"))
     }
 
-    /// Inbox to records. Returns when the latest of the documents came, and whether more may wait: who
-    /// waits for a decision must not wait until nobody sends any more.
-    fn digest(
-        &self,
-        now: DateTime<Utc>,
-        done: &mut Progressed,
-    ) -> Result<(Option<DateTime<Utc>>, bool), StoreError> {
+    /// Inbox to records: all that is there when it begins, and nothing that comes later. Nobody is judged
+    /// on a part of what was there, as a replay would have it, and nobody waits for a decision until no more
+    /// is sent. Returns when the latest of the documents came.
+    fn digest(&self, now: DateTime<Utc>, done: &mut Progressed) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (at, salt) = (stamp(now), Self::salt(&*self.store)?);
-        let mut newest = None;
-        for _ in 0..BATCHES {
-            let items = self.store.pending(BATCH)?;
+        let (mut newest, last) = (None, self.store.last_inbox_row()?);
+        loop {
+            let mut items = self.store.pending(BATCH)?;
+            items.retain(|item| item.seq <= last);
             if items.is_empty() || self.turn.is_over() {
-                return Ok((newest, false));
+                return Ok(newest);
             }
             let values_before = done.values;
             newest = newest.max(items.iter().filter_map(|i| i.received_at.parse().ok()).max());
@@ -190,7 +182,6 @@ impl Pipeline {
                 self.store.mark_dirty(subjects, &at)?;
             }
         }
-        Ok((newest, true))
     }
 
     /// What of a document cannot be used, as path and reason. Stores nothing.

@@ -44,6 +44,8 @@ pub trait Store: Send + Sync {
     fn accept_aside(&self, incoming: Incoming, reason: &str, path: &str) -> Result<Receipt>;
     /// The oldest rows not yet looked into, with their bytes.
     fn pending(&self, limit: usize) -> Result<Vec<InboxItem>>;
+    /// The number of the newest row; 0 if there is none.
+    fn last_inbox_row(&self) -> Result<i64>;
     fn inbox_item(&self, seq: i64) -> Result<InboxItem>;
     fn count_by_state(&self) -> Result<InboxCounts>;
     /// Sets the state and counts one more attempt.

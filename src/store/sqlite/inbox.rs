@@ -140,6 +140,11 @@ pub(super) fn pending(c: &Connection, limit: usize) -> Result<Vec<InboxItem>> {
     )
 }
 
+pub(super) fn last(c: &Connection) -> Result<i64> {
+    let newest = row(c, "reading the inbox", "SELECT ifnull(max(seq), 0) FROM inbox", [], |r| r.get(0))?;
+    Ok(newest.unwrap_or(0))
+}
+
 pub(super) fn item(c: &Connection, seq: i64) -> Result<InboxItem> {
     row(c, "reading the inbox", "SELECT * FROM inbox WHERE seq = ?1", [seq], read)?
         .ok_or_else(|| StoreError::not_found(format!("inbox row {seq}")))

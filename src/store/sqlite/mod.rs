@@ -309,6 +309,9 @@ impl Store for SqliteStore {
     fn pending(&self, limit: usize) -> Result<Vec<InboxItem>> {
         self.read(|c| inbox::pending(c, limit))
     }
+    fn last_inbox_row(&self) -> Result<i64> {
+        self.read(inbox::last)
+    }
     fn inbox_item(&self, seq: i64) -> Result<InboxItem> {
         self.read(|c| inbox::item(c, seq))
     }
