@@ -41,6 +41,7 @@ print(*(s.getsockname()[1] for s in held))' "$1"
 binary() {
     BINARY=${TRIALBRIDGE_TEST_BINARY:-$(ls -t "$target"/{release,debug}/trialbridge 2>/dev/null | head -n 1)}
     [ -x "$BINARY" ] || fail "there is no binary: cargo build, or name one in TRIALBRIDGE_TEST_BINARY"
+    BINARY=$(realpath "$BINARY")
     export BINARY
     # To the program every variable of this prefix is a key of the configuration.
     local name
