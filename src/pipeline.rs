@@ -86,6 +86,9 @@ pub struct Progressed {
     pub decisions: Vec<(String, Option<String>, String)>,
 }
 
+/// Under which site file everybody was judged last.
+const SITE: &str = "judged.site";
+
 /// The name under which what people record stands beside the hospital's servers.
 pub const OWN_SOURCE: &str = "trialbridge";
 
@@ -198,6 +201,11 @@ impl Pipeline {
         let stale = self.store.stale(&as_of.to_string(), &self.trial.hash)?;
         if !stale.is_empty() {
             self.store.mark_dirty(stale, &stamp(now))?;
+        }
+        // The same bytes may mean something else under another site file.
+        if self.store.meta(SITE)?.as_deref() != Some(&*self.trial.site_hash) {
+            self.store.mark_dirty(self.store.subjects()?, &stamp(now))?;
+            self.store.set_meta(SITE, &self.trial.site_hash)?;
         }
         loop {
             let dirty = self.store.dirty(BATCH)?;

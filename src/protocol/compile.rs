@@ -8,7 +8,9 @@ use super::site::Site;
 use super::variable::{self, Variable};
 use crate::clinical::unit::UnitError;
 use crate::fact::Index;
+use crate::protocol::document::hex;
 use crate::score;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 /// A trial, ready to be evaluated.
@@ -29,6 +31,8 @@ pub struct Trial {
     pub site: Site,
     /// `sha256:…` of the definition's files.
     pub hash: String,
+    /// Hash of the site file, which is not part of the definition: it says how this hospital writes.
+    pub site_hash: String,
     variable_index: HashMap<String, Index>,
     value_set_index: HashMap<String, Index>,
 }
@@ -145,6 +149,7 @@ impl<'a> Compiler<'a> {
             codes: std::mem::take(&mut self.codes),
             site,
             hash: self.definition.hash.clone(),
+            site_hash: format!("sha256:{}", hex(&Sha256::digest(self.site.text.as_bytes()))),
             variable_index,
             value_set_index,
         })
