@@ -141,6 +141,22 @@ pub fn alias_id(salt: &str, system: &str, value: &str) -> String {
     format!("id.{}", keyed(salt, &[system, value]))
 }
 
+/// JSON without the blanks between its tokens: a server that indents what it sends to a hook and not what it
+/// answers to a search sends the same version twice, not two that contradict each other.
+fn without_blanks(json: &str) -> Vec<u8> {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let keeps = |b: &u8| {
+        let kept = is_text || !matches!(b, b' ' | b'\t' | b'\n' | b'\r');
+        match b {
+            b'"' if !is_escaped => is_text = !is_text,
+            _ => {}
+        }
+        is_escaped = is_text && *b == b'\\' && !is_escaped;
+        kept
+    };
+    json.bytes().filter(keeps).collect()
+}
+
 /// Sixteen hexadecimal digits for some parts. Nobody finds the parts without the salt.
 pub fn keyed(salt: &str, parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -464,7 +480,7 @@ impl Intake<'_> {
                 deleted: false,
                 inbox_seq: self.item.seq,
                 path: place.path.clone(),
-                body: around.literal(text).into_owned().into_bytes(),
+                body: without_blanks(&around.literal(text)),
                 identity,
             });
         }
@@ -747,4 +763,21 @@ fn is_set_aside(gap: &Gap) -> bool {
                 | DateInvalid
                 | SubjectMissing
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_blanks;
+
+    #[test]
+    fn blanks_go_and_texts_stay() {
+        for (json, expected) in [
+            ("{\n\t\"a\" : [ 1.50 , 2e0 ],\r\n \"b\": true }", r#"{"a":[1.50,2e0],"b":true}"#),
+            (r#"{ "a b" : "c  d" }"#, r#"{"a b":"c  d"}"#),
+            (r#"{"a": "x \" y \\", "b": "\\\" z"}"#, r#"{"a":"x \" y \\","b":"\\\" z"}"#),
+            ("{ \"a\": \"肝 硬\" }", "{\"a\":\"肝 硬\"}"),
+        ] {
+            assert_eq!(without_blanks(json), expected.as_bytes(), "{json}");
+        }
+    }
 }

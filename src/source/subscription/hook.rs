@@ -337,6 +337,7 @@ impl Hooks {
                 Ok(receipt) => message = Some(receipt.seq),
                 Err(error) => return Answer::storage(&error),
             }
+            self.0.wake.keep();
         }
         let state = heard.state;
         match self.0.store.note_subscription(&s.id, heard) {

@@ -21,6 +21,7 @@ pub use resource::{Order, Shape, endpoint};
 pub use secret::{HookSecret, matches};
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -33,6 +34,8 @@ pub struct Wake {
     notify: Notify,
     /// Subscriptions whose server may have begun to count anew.
     suspects: Mutex<BTreeSet<String>>,
+    /// Something lies in the inbox that nobody was told of.
+    kept: AtomicBool,
 }
 
 impl Wake {
@@ -42,6 +45,15 @@ impl Wake {
             self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         }
         self.notify.notify_one();
+    }
+
+    /// Something was put into the inbox; the watcher passes it on when it is woken.
+    fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+    }
+
+    fn take_kept(&self) -> bool {
+        self.kept.swap(false, Ordering::AcqRel)
     }
 
     async fn woken(&self) {

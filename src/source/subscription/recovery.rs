@@ -176,6 +176,10 @@ impl<P: Pull> Watcher<P> {
     async fn run(&mut self, now_at_all_costs: bool, only: Option<&str>) -> Result<Step, StoreError> {
         let mut step = Step::default();
         let suspects = self.wake.take_suspects();
+        // A payload needs no pull, and nobody else knows that it came.
+        if self.wake.take_kept() {
+            self.pull.arrived();
+        }
         self.read_wanted(&mut step).await?;
         let mut due: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();

@@ -42,7 +42,8 @@ async fn a_gap_is_filled_by_the_server() {
     assert!(s.repaired_at.is_some());
     let asked: Vec<String> = world.server.lines().into_iter().filter(|l| l.contains("$events")).collect();
     assert_eq!(asked, ["GET /fhir/Subscription/17/$events?eventsSinceNumber=3&eventsUntilNumber=4"]);
-    assert_eq!(world.pulls.arrived.load(Ordering::SeqCst), 2);
+    // What was notified, what was read, what was recovered.
+    assert_eq!(world.pulls.arrived.load(Ordering::SeqCst), 3);
     // A late delivery of what was recovered changes nothing.
     world.post(&event(3)).await;
     assert!(world.store.subscription_wanted(10).expect("read").is_empty());
@@ -304,4 +305,17 @@ async fn the_watcher_begins_with_a_pull() {
     stop.cancel();
     watching.await.expect("it ends");
     assert_eq!(pulls.asked.lock().expect("asked").as_slice(), ["subscription-hint"]);
+}
+
+/// A payload needs neither a read nor a pull: it is digested at once.
+#[tokio::test]
+async fn a_payload_is_passed_on_to_be_digested() {
+    let mut world = World::new(SubscriptionKind::RestHook, |_, _| Reply::status(404)).await;
+    let secret = HookSecret::new(SECRET);
+    let result = r#"{"resourceType":"Observation","id":"o1"}"#;
+    assert_eq!(world.send("PUT", "s1/Observation/o1", Some(&secret), result).await.status, 200);
+    assert_eq!(world.watcher.step().await.expect("stepped"), Step::default());
+    assert_eq!(world.pulls.arrived.load(Ordering::SeqCst), 1);
+    world.watcher.step().await.expect("stepped");
+    assert_eq!(world.pulls.arrived.load(Ordering::SeqCst), 1, "once");
 }
