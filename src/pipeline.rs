@@ -86,6 +86,11 @@ pub struct Progressed {
     pub decisions: Vec<(String, Option<String>, String)>,
 }
 
+/// By which version of [`intake`] the records were made.
+const INTAKE: &str = "intake.version";
+/// Changes whenever the same document gives other records.
+const INTAKE_VERSION: &str = "2";
+
 /// Under which site file everybody was judged last.
 const SITE: &str = "judged.site";
 
@@ -119,11 +124,33 @@ impl Pipeline {
     /// Digests the inbox and judges whoever is concerned.
     pub fn run(&self, now: DateTime<Utc>, as_of: NaiveDate) -> Result<Progressed, StoreError> {
         let _turn = self.turn.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_anew(now)?;
         let mut done = Progressed::default();
         let newest = self.digest(now, &mut done)?;
         // What came in meanwhile counts already: a decision is never dated before what it rests on.
         self.judge(newest.map_or(now, |at| at.max(now)), as_of, &mut done)?;
         Ok(done)
+    }
+
+    /// Documents that an older program read otherwise are read again: versions that it told apart by their
+    /// blanks would contradict those that come now.
+    fn read_anew(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if self.store.meta(INTAKE)?.as_deref() == Some(INTAKE_VERSION) {
+            return Ok(());
+        }
+        tracing::warn!(
+            event = "pipeline.replay",
+            "this version reads documents otherwise: all are read again"
+        );
+        self.store.replay_all(NewAudit {
+            at: stamp(now),
+            actor: "trialbridge".into(),
+            role: "service".into(),
+            action: "replay".into(),
+            subject: None,
+            detail: detail(&[("intake", INTAKE_VERSION)]),
+        })?;
+        self.store.set_meta(INTAKE, INTAKE_VERSION)
     }
 
     /// The salt of this installation, which subjects known by an identifier are named with.

@@ -143,7 +143,7 @@ pub fn alias_id(salt: &str, system: &str, value: &str) -> String {
 
 /// JSON without the blanks between its tokens: a server that indents what it sends to a hook and not what it
 /// answers to a search sends the same version twice, not two that contradict each other.
-fn without_blanks(json: &str) -> Vec<u8> {
+pub fn without_blanks(json: &str) -> Vec<u8> {
     let (mut is_text, mut is_escaped) = (false, false);
     let keeps = |b: &u8| {
         let kept = is_text || !matches!(b, b' ' | b'\t' | b'\n' | b'\r');

@@ -112,6 +112,8 @@ pub fn install_metrics() -> Option<&'static PrometheusHandle> {
             .ok()
             .and_then(|builder| builder.install_recorder().ok());
         describe_counter!("trialbridge_http_refused_total", "Refused or cut before anybody looked into it");
+        describe_counter!("trialbridge_mllp_ack_total", "Answers to HL7 v2 messages, by MSA-1");
+        describe_gauge!("trialbridge_mllp_connections", "Open MLLP connections");
         describe_counter!("trialbridge_auth_refused_total", "Callers that were not let in");
         describe_counter!("trialbridge_inbound_messages_total", "What was sent here, and what became of it");
         describe_histogram!("trialbridge_inbound_ack_seconds", "From a request's head to its answer");

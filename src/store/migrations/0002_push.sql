@@ -65,6 +65,9 @@ BEGIN SELECT RAISE(ABORT, 'a deviation is never edited: it can be acknowledged')
 CREATE TRIGGER deviation_is_never_deleted BEFORE DELETE ON deviation
 BEGIN SELECT RAISE(ABORT, 'a deviation is never deleted'); END;
 
+-- How documents are read (see src/pipeline.rs): a store in which nothing was read yet needs no replay.
+INSERT INTO meta (key, value) SELECT 'intake.version', '2' WHERE NOT EXISTS (SELECT 1 FROM inbox);
+
 -- Keys of subjects that are only known by an identifier are hashes; with this salt nobody can work a
 -- record number out of one without the database.
 INSERT INTO meta (key, value) VALUES ('identity.salt', lower(hex(randomblob(32))));
