@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a while: tests/fuzz.sh [SECONDS_PER_TARGET] [TARGET...]
+# Runs every fuzz target for a while: tests/fuzz.sh [SECONDS_PER_TARGET|smoke] [TARGET...]
 #
+# `smoke` is what .ci/run does: the committed seeds and 20,000 inputs made from them, the same in every run.
 # Builds with the usual toolchain. libFuzzer's coverage flags are stable options of rustc; neither a
 # nightly toolchain nor cargo-fuzz is needed (`cargo fuzz run TARGET` works all the same). Only our own
 # code and the reader of units are instrumented: see fuzz/rustc.sh.
@@ -11,6 +12,8 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-10}
 shift || true
+bounds=("-max_total_time=$seconds")
+[ "$seconds" != smoke ] || bounds=(-seed=1 -runs=20000 -max_total_time=15)
 root=$PWD
 host=$(rustc -vV | sed -n 's/^host: //p')
 folder=${TRIALBRIDGE_FUZZ_TARGET_DIR:-${CARGO_TARGET_DIR:-$root/target}/fuzz}
@@ -44,6 +47,7 @@ for target in "${targets[@]}"; do
     found="fuzz/artifacts/$target"
     # What has been learnt stays beside the binaries; the committed seeds are only read.
     learnt="$folder/corpus/$target"
+    [ "$seconds" != smoke ] || learnt="$work/learnt-$target"
     mkdir -p "$work/$target" "$found" "$learnt"
     folders=("$learnt" "fuzz/corpus/$target")
     [ ! -d "fuzz/regressions/$target" ] || folders+=("fuzz/regressions/$target")
@@ -55,7 +59,7 @@ for target in "${targets[@]}"; do
     *_toml) words=(-dict=fuzz/dictionaries/toml.txt) ;;
     esac
     code=0
-    "$bin/$target" "${limits[@]}" "${words[@]}" -max_total_time="$seconds" -print_final_stats=1 \
+    "$bin/$target" "${limits[@]}" "${words[@]}" "${bounds[@]}" -print_final_stats=1 \
         -artifact_prefix="$work/$target/" "${folders[@]}" >"$work/log" 2>&1 </dev/null || code=$?
     crashes=0
     for input in "$work/$target"/*; do

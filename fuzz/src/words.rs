@@ -155,8 +155,12 @@ pub fn unit(data: &[u8]) {
     assert!(unit::is_ucum(from) && unit::is_ucum(to), "{text:?}");
     assert!(there.numerator > Decimal::ZERO && there.denominator > Decimal::ZERO, "{text:?}: {there:?}");
     let one = Interval::exactly(Decimal::ONE);
+    let half_way = there.apply(&one);
+    // A decimal has 28 places: of what is smaller than this too few digits are left.
+    let is_fine = half_way.as_ref().and_then(Interval::exact).is_some_and(|v| v > Decimal::new(1, 12));
     if let Ok(back) = unit::factor(to, from)
-        && let Some(value) = there.apply(&one).and_then(|v| back.apply(&v)).and_then(|v| v.exact())
+        && is_fine
+        && let Some(value) = half_way.and_then(|v| back.apply(&v)).and_then(|v| v.exact())
         // Beyond ten powers of ten either way a decimal has too few digits left to compare.
         && [&there, &back].iter().all(|f| f.numerator.scale() <= 10 && f.denominator.scale() <= 10)
     {
