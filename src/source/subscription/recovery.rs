@@ -125,7 +125,7 @@ enum Told {
 /// Runs steps until `stop`: at once when woken, else at the period of the limits.
 ///
 /// Begins with a pull: nobody listened until now, servers do not repeat for long what was not taken
-/// (HAPI FHIR forgets it at once), and an R4 Subscription has no numbers that would show a gap.
+/// (some servers forget it at once), and an R4 Subscription has no numbers that would show a gap.
 pub async fn watch<P: Pull>(mut watcher: Watcher<P>, stop: CancellationToken) {
     if let Err(error) = watcher.distrust() {
         tracing::error!(event = "subscription.watch", code = error.code(), %error);
