@@ -251,9 +251,12 @@ impl Pipeline {
                 let before = self.store.latest_decision(&subject.subject)?.map(|d| d.decision);
                 let (decision, screening) = self.decision(&subject.subject, now, as_of, subject.change)?;
                 let after = decision.decision.clone();
-                if self.store.put_decision(decision)? && screening.attached_to.is_none() {
+                // Before the decision, which takes the mark off: a crash between the two repeats this, and
+                // what is known is not opened again.
+                if screening.attached_to.is_none() {
                     done.deviations += self.watch(&subject.subject, now)?;
                 }
+                self.store.put_decision(decision)?;
                 done.judged += 1;
                 if before.as_deref() != Some(after.as_str()) {
                     done.decisions.push((subject.subject, before, after));
