@@ -14,6 +14,7 @@ pub mod fhir;
 pub mod hl7v2;
 
 // core: pure, no I/O, no clock, no random source
+pub mod access;
 pub mod audit;
 pub mod collection;
 pub mod eligibility;

@@ -14,6 +14,7 @@
 pub mod arms;
 pub mod digest;
 pub mod merkle;
+pub mod plan;
 mod recipe;
 pub mod scheme;
 pub mod seal;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use arms::{Arms, ArmsError};
 pub use digest::Digest;
+pub use plan::{Content, Factor, Place, Plan, draw_up};
 pub use scheme::{Scheme, SchemeError, Slot, generate};
 pub use seal::{
     Header, Opened, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal, seal, verify_allocation,

@@ -153,6 +153,14 @@ pub trait Store: Send + Sync {
     fn known_id(&self, server: &str, kind: &str, key: &str) -> Result<Option<KnownId>>;
     fn known_ids(&self, server: &str) -> Result<Vec<KnownId>>;
 
+    // ---- signatures ----
+
+    /// Stores a signature and the audit entries of what it is for, in one transaction; each entry's detail
+    /// gets `signature` and `record` (its hash).
+    fn sign(&self, signature: NewSignature, audit: Vec<NewAudit>) -> Result<Signature>;
+    /// All, or those of one subject; the oldest first.
+    fn signatures(&self, subject: Option<&str>) -> Result<Vec<Signature>>;
+
     // ---- audit ----
 
     fn append_audit(&self, entry: NewAudit) -> Result<AuditEntry>;

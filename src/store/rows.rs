@@ -488,6 +488,69 @@ pub struct KnownId {
     pub etag: Option<String>,
 }
 
+// ---- signatures ----
+
+/// How it was made sure that the signer is who the signature says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureMethod {
+    /// The account's password, given for this signature.
+    Password,
+    /// The hospital's identity provider asked again, for this signature.
+    Oidc,
+    /// Nobody asked: an installation without accounts.
+    Unauthenticated,
+}
+
+impl SignatureMethod {
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignatureMethod::Password => "password",
+            SignatureMethod::Oidc => "oidc",
+            SignatureMethod::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> SignatureMethod {
+        match name {
+            "password" => SignatureMethod::Password,
+            "oidc" => SignatureMethod::Oidc,
+            _ => SignatureMethod::Unauthenticated,
+        }
+    }
+}
+
+/// What somebody signs, before it is stored.
+// # Source
+// > "Signed electronic records shall contain information associated with the signing that clearly indicates
+// > all of the following: (1) The printed name of the signer; (2) The date and time when the signature was
+// > executed; and (3) The meaning (such as review, approval, responsibility, or authorship) associated with
+// > the signature."   21 CFR 11.50(a)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSignature {
+    /// The account; without accounts the name as it was given.
+    pub actor: String,
+    pub printed_name: String,
+    pub role: String,
+    /// A code: `randomize`, `attest`, `unblind`, …
+    pub meaning: String,
+    pub subject: Option<String>,
+    /// JSON, as it was shown to the signer. Free of arms.
+    pub record: String,
+    pub method: SignatureMethod,
+    /// UTC, RFC 3339 with `Z`.
+    pub at: String,
+}
+
+/// A stored signature. Its audit entry names `id` and `record_sha256`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub id: i64,
+    /// SHA-256 of the record, 64 hexadecimal digits.
+    pub record_sha256: String,
+    pub signed: NewSignature,
+}
+
 // ---- audit ----
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
     Migration { name: "0003_subscriptions", sql: include_str!("../migrations/0003_subscriptions.sql") },
+    Migration { name: "0004_signatures", sql: include_str!("../migrations/0004_signatures.sql") },
 ];
 
 /// Applies the steps that are missing.

@@ -17,6 +17,7 @@ mod person;
 mod quarantine;
 mod readers;
 mod record;
+mod signature;
 mod subscription;
 mod verify;
 mod writer;
@@ -469,6 +470,20 @@ impl Store for SqliteStore {
             deviation::acknowledge(c, id)?;
             audit::append(c, chain.as_ref(), &audit).map(drop)
         })
+    }
+
+    fn sign(&self, signature: NewSignature, audit: Vec<NewAudit>) -> Result<Signature> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| {
+            let signature = signature::put(c, &signature)?;
+            for entry in &audit {
+                audit::append(c, chain.as_ref(), &signature::bind(&signature, entry)?)?;
+            }
+            Ok(signature)
+        })
+    }
+    fn signatures(&self, subject: Option<&str>) -> Result<Vec<Signature>> {
+        self.read(|c| signature::all(c, subject))
     }
 
     fn enqueue(&self, items: Vec<NewOutbox>) -> Result<Vec<i64>> {
