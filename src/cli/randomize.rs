@@ -7,7 +7,7 @@ use super::{Failure, Global, Outcome, Output, allocation, exit};
 use crate::clinical::time::days_before;
 use crate::pipeline::stamp;
 use crate::protocol::Trial;
-use crate::randomize::SealKey;
+use crate::randomize::{Arms, Content, SealKey};
 use crate::store::{
     AllocateError, AllocationOutcome, AllocationRequest, Drawn, Refusal, Snapshot, Store, StoreError,
 };
@@ -108,7 +108,7 @@ pub fn draw(
     let again = Box::new(move |snapshot: &Snapshot| {
         check(snapshot, &trial, day)?;
         let key = key.as_ref().map_err(|e| Refusal { code: NO_KEY.into(), text: e.message.clone() })?;
-        open(snapshot, key)
+        open(snapshot, key, &trial)
     });
     store.allocate(request, again).map_err(|e| match (&e, unreadable) {
         (AllocateError::Refused(r), Some(failure)) if r.code == NO_KEY => failure,
@@ -152,9 +152,14 @@ fn is_consent(trial: &Trial, criterion: &str) -> bool {
     trial.criteria.iter().any(|c| c.id == criterion && matches!(c.rule, crate::protocol::rule::Rule::Consent))
 }
 
-fn open(snapshot: &Snapshot, key: &SealKey) -> Result<Drawn, Refusal> {
-    let opened = allocation::open(&snapshot.list, &snapshot.sealed, key)
-        .map_err(|e| Refusal { code: "list-unverified".into(), text: e.to_string() })?;
+fn open(snapshot: &Snapshot, key: &SealKey, trial: &Trial) -> Result<Drawn, Refusal> {
+    let unverified = |text: String| Refusal { code: "list-unverified".into(), text };
+    let arms = Arms::new(trial.arms.iter().map(|a| a.name.clone())).map_err(|e| unverified(e.to_string()))?;
+    let opened = allocation::open(&snapshot.list, &snapshot.sealed, key, &arms)
+        .map_err(|e| unverified(e.to_string()))?;
+    let Content::Arm(arm) = opened.content else {
+        return Err(unverified("the slot holds no arm".to_owned()));
+    };
     if i64::from(opened.position) != snapshot.position {
         return Err(Refusal {
             code: "list-unverified".into(),
@@ -166,7 +171,7 @@ fn open(snapshot: &Snapshot, key: &SealKey) -> Result<Drawn, Refusal> {
         text: "the proof cannot be written".to_owned(),
     })?;
     Ok(Drawn {
-        arm: opened.arm.expose().to_owned(),
+        arm: arms.names()[arm].clone(),
         salt: crate::protocol::document::hex(opened.salt.expose()),
         proof,
     })

@@ -13,6 +13,8 @@
 
 pub mod arms;
 pub mod digest;
+mod header;
+mod layout;
 pub mod merkle;
 pub mod plan;
 mod recipe;
@@ -20,6 +22,7 @@ pub mod scheme;
 pub mod seal;
 pub mod secret;
 pub mod simulate;
+pub mod statistician;
 pub mod stream;
 
 #[cfg(test)]
@@ -30,7 +33,8 @@ pub use digest::Digest;
 pub use plan::{Content, Factor, Place, Plan, draw_up};
 pub use scheme::{Scheme, SchemeError, Slot, generate};
 pub use seal::{
-    Header, Opened, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal, seal, verify_allocation,
-    verify_list, verify_sealed,
+    Entropy, Header, Opened, Order, Public, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal,
+    reveal_to, seal, verify_allocation, verify_leaf, verify_list, verify_sealed,
 };
-pub use secret::{Arm, Salt, SealKey, Seed};
+pub use secret::{Arm, Ephemeral, Salt, SealKey, Seed, StatisticianSecret};
+pub use statistician::{SealedRecipe, StatisticianKey};

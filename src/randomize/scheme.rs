@@ -5,7 +5,7 @@
 //! only; they are for whoever sets the trial up, not for those who enrol.
 
 use super::{arms::Arms, secret::Seed, stream::Stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32};
 
 /// How a list is drawn up. In a trial definition:
@@ -14,7 +14,7 @@ use std::{fmt, num::NonZeroU32};
 /// [allocation.permuted-blocks]
 /// sizes = [4, 6]
 /// ```
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Scheme {
     /// Blocks, each a uniform permutation of equally many slots per arm. Every block's size is

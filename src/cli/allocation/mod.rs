@@ -4,11 +4,11 @@ use super::output::Out;
 use super::shell::{Shell, is_inside, now};
 use super::{Failure, Global, Outcome, Output, exit};
 use crate::pipeline::{detail, stamp};
-use crate::randomize::seal::{self, Header, Order, SealError, SealedList, SealedSeed, SealedSlot};
-use crate::randomize::{Arms, Digest, Scheme, SealKey, Seed};
+use crate::randomize::seal::{self, Entropy, Order, Part, Public, SealError, SealedList, SealedSlot};
+use crate::randomize::{Arms, Content, Digest, Ephemeral, Plan, Scheme, SealKey, Seed};
 use crate::store::{Allocation, AllocationList, NewAllocationList, NewAudit, Store, StoreError};
 use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -37,13 +37,6 @@ pub struct RevealArguments {
     pub by: String,
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-}
-
-/// The public part of a list, as stored.
-#[derive(Serialize, Deserialize)]
-struct Public {
-    header: Header,
-    sealed_seed: SealedSeed,
 }
 
 pub fn run(global: &Global, command: &Command) -> Outcome {
@@ -148,25 +141,27 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
         return Err(Failure::new(exit::NOT_PERMITTED, text, "`trialbridge allocation status`"));
     }
     let key = make_key(shell)?;
-    let (mut seed, mut nonce, mut id) = ([0u8; 32], [0u8; 32], [0u8; 32]);
-    for bytes in [&mut seed, &mut nonce, &mut id] {
+    let (mut seed, mut nonce_seed, mut ephemeral, mut id) = ([0u8; 32], [0u8; 32], [0u8; 32], [0u8; 32]);
+    for bytes in [&mut seed, &mut nonce_seed, &mut ephemeral, &mut id] {
         entropy(bytes)?;
     }
     let wrong =
         |e: String| Failure::new(exit::CONFIG, e, "`trialbridge check` explains the allocation section");
     let arms = Arms::new(trial.arms.iter().map(|a| a.name.clone())).map_err(|e| wrong(e.to_string()))?;
     let scheme = Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() };
+    let plan = Plan { scheme, arms, factors: Vec::new(), total: allocation.total };
     let id = format!("list-{}", crate::protocol::document::hex(&id[..8]));
     let order = Order {
         id: &id,
         trial: &trial.study.id,
         definition: definition(&trial.hash)?,
-        scheme: &scheme,
-        arms: &arms,
-        total: allocation.total,
+        plan: &plan,
+        imported: None,
+        statisticians: &[],
     };
-    let list = seal::seal(&order, &Seed::new(seed), &key, &nonce).map_err(|e| wrong(e.to_string()))?;
-    let commitment = list.header.commitment.to_string();
+    let fresh = Entropy { seed: Seed::new(seed), nonce_seed, ephemeral: Ephemeral::new(ephemeral) };
+    let list = seal::seal(&order, &key, &fresh).map_err(|e| wrong(e.to_string()))?;
+    let commitment = list.public.header.commitment.to_string();
     let at = stamp(now());
     let text = |value: Result<String, serde_json::Error>| value.map_err(|e| Failure::problem(e.to_string()));
     let slots = list
@@ -174,14 +169,13 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
         .iter()
         .map(|s| text(serde_json::to_string(s)).map(String::into_bytes))
         .collect::<Result<Vec<_>, _>>()?;
-    let public = Public { header: list.header, sealed_seed: list.sealed_seed };
     store.put_allocation_list(NewAllocationList {
         id: id.clone(),
         trial: trial.study.id.clone(),
         definition: trial.hash.clone(),
         commitment: commitment.clone(),
         created_at: at.clone(),
-        json: text(serde_json::to_string(&public))?,
+        json: text(serde_json::to_string(&list.public))?,
         slots,
         audit: NewAudit {
             at,
@@ -202,14 +196,19 @@ fn definition(hash: &str) -> Result<Digest, Failure> {
 }
 
 /// Opens the slot of one position. Runs inside the store's transaction.
-pub fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Result<seal::Opened, SealError> {
-    let damaged = || SealError::Damaged { list: list.id.clone(), place: seal::Place::List };
+pub fn open(
+    list: &AllocationList,
+    sealed: &[u8],
+    key: &SealKey,
+    arms: &Arms,
+) -> Result<seal::Opened, SealError> {
+    let damaged = || SealError::Damaged { list: list.id.clone(), part: Part::List };
     let public: Public = serde_json::from_str(&list.json).map_err(|_| damaged())?;
     if public.header.commitment.to_string() != list.commitment {
         return Err(damaged());
     }
     let slot: SealedSlot = serde_json::from_slice(sealed).map_err(|_| damaged())?;
-    seal::open_slot(&public.header, &slot, key)
+    seal::open_slot(&public.header, &slot, key, arms)
 }
 
 #[derive(Serialize)]
@@ -272,7 +271,7 @@ fn sealed(store: &dyn Store, trial: &str) -> Result<SealedList, Failure> {
         .iter()
         .map(|s| serde_json::from_slice(s).map_err(|_| broken("a slot")))
         .collect::<Result<Vec<SealedSlot>, _>>()?;
-    Ok(SealedList { header: public.header, slots, sealed_seed: public.sealed_seed })
+    Ok(SealedList { public, slots })
 }
 
 fn unverified(error: &SealError) -> Failure {
@@ -290,7 +289,7 @@ pub fn unproved(store: &dyn Store, trial: &str) -> Result<Vec<String>, StoreErro
         let proof = serde_json::from_str::<Vec<Digest>>(&a.proof).ok();
         let salt = crate::randomize::Salt::from_hex(&a.salt).ok();
         proof.zip(salt).zip(u32::try_from(a.position).ok()).is_some_and(|((proof, salt), position)| {
-            seal::verify_allocation(&public.header, position, &a.arm, &salt, &proof).is_ok()
+            seal::verify_arm(&public.header, (0, position), &a.arm, &salt, &proof).is_ok()
         })
     };
     let allocations = store.allocations(trial)?;
@@ -311,14 +310,14 @@ fn verify(global: &Global, shell: &Shell) -> Outcome {
     if global.output() == Output::Table {
         out.line(&format!(
             "ok  list {}: {} slots sealed as committed, {} allocations proved",
-            list.header.id,
+            list.public.header.id,
             list.slots.len(),
             allocations.len()
         ))?;
     } else {
         out.json(&serde_json::json!({
-            "schema": "trialbridge/allocation-verify/v1", "list": list.header.id,
-            "commitment": list.header.commitment.to_string(), "slots": list.slots.len(),
+            "schema": "trialbridge/allocation-verify/v1", "list": list.public.header.id,
+            "commitment": list.public.header.commitment.to_string(), "slots": list.slots.len(),
             "allocations": allocations.len(), "verified": true
         }))?;
     }
@@ -334,24 +333,33 @@ fn reveal(shell: &Shell, a: &RevealArguments) -> Outcome {
     let store = shell.open("allocation reveal")?;
     let list = sealed(&*store, &shell.trial.study.id)?;
     let key = read_key(shell)?;
-    let revealed = seal::reveal(&list, &key).map_err(|e| unverified(&e))?;
+    let revealed = seal::reveal(&list.public, &key).map_err(|e| unverified(&e))?;
     store.append_audit(NewAudit {
         at: stamp(now()),
         actor: a.by.clone(),
         role: "statistician".into(),
         action: "allocation.reveal".into(),
         subject: None,
-        detail: detail(&[("list", &list.header.id), ("reason", &a.reason)]),
+        detail: detail(&[("list", &list.public.header.id), ("reason", &a.reason)]),
     })?;
     let slots: Vec<_> = revealed
-        .slots
+        .places
         .iter()
-        .map(|s| serde_json::json!({"position": s.position, "block": s.block, "arm": revealed.arms.names()[s.arm]}))
+        .map(|p| match &p.content {
+            Content::Arm(arm) => serde_json::json!({
+                "stratum": p.stratum, "position": p.position, "block": p.block,
+                "arm": revealed.plan.arms.names()[*arm]
+            }),
+            Content::Draw(seed) => serde_json::json!({
+                "stratum": p.stratum, "position": p.position,
+                "draw": crate::protocol::document::hex(seed.expose())
+            }),
+        })
         .collect();
     let mut out = Out::new();
     out.json(&serde_json::json!({
-        "schema": "trialbridge/allocation-reveal/v1", "list": list.header.id,
-        "commitment": list.header.commitment.to_string(),
+        "schema": "trialbridge/allocation-reveal/v1", "list": list.public.header.id,
+        "commitment": list.public.header.commitment.to_string(),
         "seed": crate::protocol::document::hex(revealed.seed.expose()), "slots": slots
     }))?;
     out.finish()?;
