@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
     Migration { name: "0003_subscriptions", sql: include_str!("../migrations/0003_subscriptions.sql") },
     Migration { name: "0004_signatures", sql: include_str!("../migrations/0004_signatures.sql") },
+    Migration { name: "0006_accounts", sql: include_str!("../migrations/0006_accounts.sql") },
 ];
 
 /// Applies the steps that are missing.
