@@ -14,6 +14,7 @@
 
 pub mod arms;
 mod blocks;
+pub mod bundle;
 mod coin;
 pub mod digest;
 pub mod exact;
