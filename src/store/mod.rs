@@ -10,6 +10,7 @@
 //! - a participant has at most one allocation, and positions are taken 1, 2, 3, … without a hole;
 //! - an action and its audit entry are stored together or not at all.
 
+mod account;
 mod allocation;
 pub mod error;
 pub use crate::normalize::precedence;
@@ -19,6 +20,7 @@ mod subscription;
 #[cfg(test)]
 pub(crate) mod suite;
 
+pub use account::*;
 pub use error::{AllocateError, Holder, Refusal, StoreError};
 pub use rows::*;
 pub use sqlite::SqliteStore;
@@ -172,6 +174,49 @@ pub trait Store: Send + Sync {
     fn sign(&self, signature: NewSignature, audit: Vec<NewAudit>) -> Result<Signature>;
     /// All, or those of one subject; the oldest first.
     fn signatures(&self, subject: Option<&str>) -> Result<Vec<Signature>>;
+
+    // ---- accounts ----
+    //
+    // Each method that takes a time moves the accounts' own clock. A time more than five seconds before the
+    // latest one seen is a clock that went back: every session and every question to the identity provider
+    // ends, what was barred waits anew, and an audit entry `clock-anomaly` says so.
+
+    /// All, ordered by name.
+    fn accounts(&self) -> Result<Vec<Account>>;
+    fn account(&self, name: &str) -> Result<Option<Account>>;
+    /// Conflict `account-exists`; `first-account` where [`Authority::First`] is not the first, or is no
+    /// administrator; `no-account` where there is none yet that could have the authority.
+    fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()>;
+    /// Changes it, ends its sessions, and stores the authority's signature. Conflict `last-administrator`
+    /// where no local administrator would be left enabled.
+    fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        at: &str,
+        authority: Authority,
+        audit: NewAudit,
+    ) -> Result<()>;
+    /// Counts an attempt under `name`; `key` is what a name is counted under that nobody has.
+    fn begin_attempt(&self, name: &str, key: &str, at: &str) -> Result<Attempt>;
+    fn end_attempt(&self, name: &str, end: AttemptEnd, audit: Option<NewAudit>) -> Result<()>;
+    fn open_session(&self, new: NewSession, audit: NewAudit) -> Result<()>;
+    /// Whose session it is, if it lives, and its account is not disabled. Seeing it keeps it alive.
+    fn see_session(&self, token_sha256: &str, at: &str, limits: SessionLimits) -> Result<Option<Account>>;
+    /// Returns whether there was one.
+    fn end_session(&self, token_sha256: &str, audit: NewAudit) -> Result<bool>;
+    /// All, the oldest first; among them those whose time is over and that nobody has asked for since.
+    fn sessions(&self) -> Result<Vec<SessionRow>>;
+    fn put_oidc_request(&self, new: OidcRequest) -> Result<()>;
+    /// Takes it out: it is answered once. None if there is none, or it is older than `at_most`.
+    fn take_oidc_request(
+        &self,
+        state_sha256: &str,
+        at: &str,
+        at_most: chrono::TimeDelta,
+    ) -> Result<Option<OidcRequest>>;
+    /// Subject and source of every record that stands, of one subject or of all; ordered, each once.
+    fn sources(&self, subject: Option<&str>) -> Result<Vec<(String, String)>>;
 
     // ---- audit ----
 

@@ -3,8 +3,10 @@
 //! WAL with `synchronous=FULL`: a commit returns after the log is on disk. Statements are grouped in
 //! files by what they are about; this file opens, closes and hands out.
 
+mod account;
 mod allocation;
 mod audit;
+mod attempt;
 mod backup;
 mod cursor;
 mod decision;
@@ -18,6 +20,7 @@ mod person;
 mod quarantine;
 mod readers;
 mod record;
+mod session;
 mod signature;
 mod subscription;
 mod verify;
@@ -26,6 +29,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use super::account::*;
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
 use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
@@ -523,6 +527,72 @@ impl Store for SqliteStore {
     }
     fn known_ids(&self, server: &str) -> Result<Vec<KnownId>> {
         self.read(|c| outbox::known_ids(c, server))
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>> {
+        self.read(account::all)
+    }
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        self.read(|c| account::one(c, name))
+    }
+    fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| account::put(c, chain.as_ref(), &new, &authority, &audit))
+    }
+    fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        at: &str,
+        authority: Authority,
+        audit: NewAudit,
+    ) -> Result<()> {
+        let (chain, name, at) = (Arc::clone(&self.chain), name.to_owned(), at.to_owned());
+        self.write(move |c| account::change(c, chain.as_ref(), &name, &change, &at, &authority, &audit))
+    }
+    fn begin_attempt(&self, name: &str, key: &str, at: &str) -> Result<Attempt> {
+        let chain = Arc::clone(&self.chain);
+        let (name, key, at) = (name.to_owned(), key.to_owned(), at.to_owned());
+        self.write(move |c| attempt::begin(c, chain.as_ref(), &name, &key, &at))
+    }
+    fn end_attempt(&self, name: &str, end: AttemptEnd, audit: Option<NewAudit>) -> Result<()> {
+        let (chain, name) = (Arc::clone(&self.chain), name.to_owned());
+        self.write(move |c| attempt::end(c, chain.as_ref(), &name, &end, audit.as_ref()))
+    }
+    fn open_session(&self, new: NewSession, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::open(c, chain.as_ref(), &new, &audit))
+    }
+    fn see_session(&self, token_sha256: &str, at: &str, limits: SessionLimits) -> Result<Option<Account>> {
+        // Most requests find a session that was seen a moment ago: nothing has to be written.
+        if let Some(account) = self.read(|c| session::recent(c, token_sha256, at, limits))? {
+            return Ok(Some(account));
+        }
+        let (chain, token, at) = (Arc::clone(&self.chain), token_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::see(c, chain.as_ref(), &token, &at, limits))
+    }
+    fn end_session(&self, token_sha256: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, token) = (Arc::clone(&self.chain), token_sha256.to_owned());
+        self.write(move |c| session::end(c, chain.as_ref(), &token, &audit))
+    }
+    fn sessions(&self) -> Result<Vec<SessionRow>> {
+        self.read(session::all)
+    }
+    fn put_oidc_request(&self, new: OidcRequest) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::ask(c, chain.as_ref(), &new))
+    }
+    fn take_oidc_request(
+        &self,
+        state_sha256: &str,
+        at: &str,
+        at_most: chrono::TimeDelta,
+    ) -> Result<Option<OidcRequest>> {
+        let (chain, state, at) = (Arc::clone(&self.chain), state_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::answered(c, chain.as_ref(), &state, &at, at_most))
+    }
+    fn sources(&self, subject: Option<&str>) -> Result<Vec<(String, String)>> {
+        self.read(|c| record::sources(c, subject))
     }
 
     fn append_audit(&self, entry: NewAudit) -> Result<AuditEntry> {
