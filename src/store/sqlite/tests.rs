@@ -2,9 +2,12 @@
 
 use super::super::suite::{Fixture, NOW, PlainChain, audit, decision, draw, incoming, list, request, signed};
 use super::*;
+use rusqlite::params;
 use std::fs;
 use std::sync::mpsc::channel;
 use tempfile::TempDir;
+
+mod upgrade;
 
 fn open(dir: &Path) -> Result<SqliteStore> {
     SqliteStore::open(dir, "trialbridge test", NOW, Arc::new(PlainChain))
