@@ -2,6 +2,8 @@
 
 pub mod allocation;
 pub mod attest;
+pub mod audit;
+mod audit_text;
 pub mod check;
 pub mod definition;
 pub mod demo;
@@ -188,14 +190,14 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// The audit log
     #[command(subcommand)]
-    Audit(operations::AuditCommand),
+    Audit(audit::Command),
     /// Send HL7 v2 messages over MLLP, or listen for them: to try a connection
     #[command(subcommand)]
     Hl7(hl7::Command),
     /// Prove the store: integrity, hashes, one slot a participant, audit chain
     Verify,
     /// Work everything out again from the inbox
-    Replay,
+    Replay(operations::ReplayArguments),
     /// Copy the store while it runs
     Backup(operations::BackupArguments),
 }
@@ -257,10 +259,10 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Quarantine(c) => operations::quarantine(global, c),
         Command::Sub(c) => sub::run(global, c),
         Command::Doctor(a) => doctor::run(global, a),
-        Command::Audit(c) => operations::audit(global, c),
+        Command::Audit(c) => audit::run(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),
-        Command::Replay => operations::replay(global),
+        Command::Replay(a) => operations::replay(global, a),
         Command::Backup(a) => operations::backup(global, a),
     };
     match result {
