@@ -31,6 +31,7 @@ pub mod account;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod draw;
 pub mod http;
 pub mod pipeline;
 pub mod sandbox;

@@ -11,6 +11,7 @@ mod backup;
 mod cursor;
 mod decision;
 mod deviation;
+mod draw;
 mod inbox;
 mod lock;
 mod migrate;
@@ -79,6 +80,7 @@ impl SqliteStore {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(trouble("recovering the log"))?;
         migrate::migrate(&mut connection, migrate::MIGRATIONS)?;
+        migrate::scrub(&connection);
         let readers = readers::Readers::open(&database)?;
         let again = database.clone();
         let log = dir.join(format!("{DATABASE}-wal"));
@@ -436,20 +438,22 @@ impl Store for SqliteStore {
     fn sealed_slots(&self, list_id: &str) -> Result<Vec<Vec<u8>>> {
         self.read(|c| allocation::sealed_slots(c, list_id))
     }
+    fn sealed_slot(&self, list_id: &str, stratum: i64, position: i64) -> Result<Option<Vec<u8>>> {
+        self.read(|c| allocation::sealed_slot(c, list_id, stratum, position))
+    }
+    fn draws(&self, list_id: &str, before: i64) -> Result<Vec<PastDraw>> {
+        self.read(|c| allocation::draws(c, list_id, before))
+    }
     fn allocate(
         &self,
         request: AllocationRequest,
         check: Check,
     ) -> std::result::Result<AllocationOutcome, AllocateError> {
         let chain = Arc::clone(&self.chain);
-        self.write(move |c| allocation::allocate(c, chain.as_ref(), &request, check))
+        self.write(move |c| draw::allocate(c, chain.as_ref(), &request, check))
     }
-    fn allocation_snapshot(
-        &self,
-        trial: &str,
-        subject: &str,
-    ) -> std::result::Result<Snapshot, AllocateError> {
-        self.read(|c| Ok(allocation::snapshot(c, trial, subject)))?
+    fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
+        self.read(|c| Ok(draw::decide(c, trial, subject, None, None, check).map(drop)))?
     }
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>> {
         self.read(|c| allocation::all(c, trial))
@@ -459,6 +463,18 @@ impl Store for SqliteStore {
     }
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>> {
         self.read(|c| allocation::by_key(c, idempotency_key))
+    }
+
+    fn put_allocation_event(&self, event: NewAllocationEvent) -> Result<AllocationEvent> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| allocation::put_event(c, chain.as_ref(), &event))
+    }
+    fn allocation_events(&self, trial: &str) -> Result<Vec<AllocationEvent>> {
+        self.read(|c| allocation::events(c, trial))
+    }
+    fn note_told(&self, allocation_id: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, id) = (Arc::clone(&self.chain), allocation_id.to_owned());
+        self.write(move |c| allocation::note_told(c, chain.as_ref(), &id, &audit))
     }
 
     fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>> {
