@@ -2,7 +2,9 @@
 
 use super::output::{Out, table};
 use super::shell::{Shell, event, now, today};
+use super::sign::order;
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::access::Permission;
 use crate::audit::{Chain, Entry};
 use crate::pipeline::{detail, stamp};
 use crate::randomize::Digest;
@@ -19,7 +21,12 @@ pub enum QuarantineCommand {
     /// One entry with its raw bytes
     Show { id: i64 },
     /// Read it again, after the mapping or the site file was corrected
-    Replay { id: Option<i64> },
+    Replay {
+        id: Option<i64>,
+        /// Who asks for it
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -40,6 +47,16 @@ pub struct AuditArguments {
 pub struct BackupArguments {
     /// A file that does not exist yet
     pub to: PathBuf,
+    /// Who asks for it
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct ReplayArguments {
+    /// Who asks for it
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
 }
 
 pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
@@ -80,7 +97,7 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             };
             out.line(&String::from_utf8_lossy(&bytes))?;
         }
-        QuarantineCommand::Replay { id } => {
+        QuarantineCommand::Replay { id, by } => {
             let store = shell.open("quarantine replay")?;
             let open = store.quarantine_list(Some(QuarantineState::Open), 10_000)?;
             let mut rows: Vec<i64> = open
@@ -94,10 +111,19 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             if rows.is_empty() {
                 return Err(Failure::problem("nothing of that kind is in quarantine"));
             }
+            let record = json!({"quarantine": id, "inbox": rows});
+            let by = order(
+                &shell,
+                &*store,
+                by.as_deref(),
+                Permission::ResolveQuestions,
+                "quarantine.replay",
+                record,
+            )?;
             let audit = |action: &str, what: (&str, &str)| NewAudit {
                 at: stamp(now()),
-                actor: "operator".into(),
-                role: "operator".into(),
+                actor: by.actor.clone(),
+                role: by.role.clone(),
                 action: action.into(),
                 subject: None,
                 detail: detail(&[what]),
@@ -261,13 +287,15 @@ pub fn verify(global: &Global) -> Outcome {
     Ok(if report.is_sound() { 0 } else { exit::UNVERIFIED })
 }
 
-pub fn replay(global: &Global) -> Outcome {
+pub fn replay(global: &Global, a: &ReplayArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.open("replay")?;
+    let record = json!({"definition": shell.trial.hash});
+    let by = order(&shell, &*store, a.by.as_deref(), Permission::Operate, "replay", record)?;
     let audit = NewAudit {
         at: stamp(now()),
-        actor: "operator".into(),
-        role: "operator".into(),
+        actor: by.actor,
+        role: by.role,
         action: "replay".into(),
         subject: None,
         detail: detail(&[]),
@@ -296,6 +324,7 @@ pub fn replay(global: &Global) -> Outcome {
 pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.look()?;
+    super::sign::order_beside(global, &shell, &store, a.by.as_deref(), Permission::Operate, "backup")?;
     let backup = store.backup(&a.to)?;
     let mut out = Out::new();
     if global.output() == Output::Table {
