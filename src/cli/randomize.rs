@@ -5,7 +5,7 @@ use super::output::Out;
 use super::shell::{Shell, now, subject, today};
 use super::sign::sign;
 use super::{Failure, Global, Outcome, Output, allocation, exit};
-use crate::access::{Permission, Role, may};
+use crate::access::{Permission, may};
 use crate::draw::{self, Asked, NoArm, Viewer};
 use crate::store::{AllocateError, AllocationOutcome, Refusal, Store, StoreError};
 use clap::Args;
@@ -79,7 +79,7 @@ fn shown(
     outcome: &AllocationOutcome,
     by: &str,
 ) -> Result<Option<crate::randomize::Arm>, Failure> {
-    let (masking, role) = (shell.masking(), Role::Operator);
+    let (masking, role) = (shell.masking(), super::sign::role_of(&**store, by)?);
     if !may(role, Permission::ViewArm, &masking) {
         return Ok(None);
     }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Shell {
     pub config: Config,
     pub trial: Arc<Trial>,
+    /// The password of whoever signs, where it is not typed.
+    pub password_file: Option<PathBuf>,
     /// Held by whoever runs the pipeline.
     pub turn: Arc<Turn>,
     /// Held by whoever pulls.
@@ -47,7 +49,13 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
-        Ok(Shell { config, trial, turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
+        Ok(Shell {
+            config,
+            trial,
+            password_file: global.password_file.clone(),
+            turn: Arc::default(),
+            pulls: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Opens the store for writing.

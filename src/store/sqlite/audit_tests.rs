@@ -70,8 +70,8 @@ fn history(store: &SqliteStore) {
 
 fn refused(store: &SqliteStore) -> Option<String> {
     let drawn = store.allocate(request("Patient/2", "k2"), draw());
-    let snapshot = store.allocation_snapshot("T", "Patient/2");
-    match (drawn, snapshot) {
+    let considered = store.consider("T", "Patient/2", draw());
+    match (drawn, considered) {
         (Ok(_), _) => None,
         (Err(error), Err(also)) => {
             assert_eq!(error.code(), also.code(), "a dry run says the same");
