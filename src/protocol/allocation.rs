@@ -348,3 +348,6 @@ pub(super) fn check_masking(trial: &Trial, definition: &Definition, findings: &m
         warn(file.place(section.span()), "TB-T034", text, "write_back = \"code\" or \"withhold\"");
     }
 }
+
+#[cfg(test)]
+mod tests;
