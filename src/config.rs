@@ -3,6 +3,7 @@
 
 mod push;
 
+use crate::access::Disclosure;
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
@@ -18,6 +19,9 @@ use network::Network;
 pub struct Config {
     pub data_dir: PathBuf,
     pub trial: Option<PathBuf>,
+    /// `production`, `test` or `demo`: what an allocation list was made for. A list for one is used in no
+    /// other.
+    pub environment: String,
     pub site: Option<PathBuf>,
     pub store: Store,
     pub fhir: Fhir,
@@ -92,8 +96,10 @@ pub struct Pull {
 #[serde(deny_unknown_fields, default)]
 pub struct Writeback {
     pub enabled: bool,
-    /// `disclose`, `code` or `withhold`.
-    pub arm: String,
+    /// What the hospital is told of the arm, if that is less than the trial allows. None: what the trial
+    /// allows.
+    #[serde(deserialize_with = "disclosure")]
+    pub arm: Option<Disclosure>,
     /// Keep screening states on the ResearchSubject as well.
     pub screening: bool,
     /// Write the scores of randomized participants as Observations.
@@ -201,6 +207,7 @@ impl Default for Config {
         Config {
             data_dir: "/var/lib/trialbridge".into(),
             trial: None,
+            environment: "production".into(),
             site: None,
             store: Store::default(),
             fhir: Fhir::default(),
@@ -266,8 +273,45 @@ impl Default for Pull {
 
 impl Default for Writeback {
     fn default() -> Self {
-        Writeback { enabled: true, arm: "disclose".into(), screening: false, scores: true }
+        Writeback { enabled: true, arm: None, screening: false, scores: true }
     }
+}
+
+impl Writeback {
+    /// What the hospital is told, where the trial allows this: whichever is stricter.
+    pub fn disclosure(&self, allowed: Disclosure) -> Disclosure {
+        match self.arm {
+            Some(arm) if strictness(arm) > strictness(allowed) => arm,
+            _ => allowed,
+        }
+    }
+}
+
+/// The less is told, the more.
+pub fn strictness(disclosure: Disclosure) -> u8 {
+    match disclosure {
+        Disclosure::Disclose => 0,
+        Disclosure::Code => 1,
+        Disclosure::Withhold => 2,
+    }
+}
+
+/// As it is written.
+pub fn word(disclosure: Disclosure) -> &'static str {
+    match disclosure {
+        Disclosure::Disclose => "disclose",
+        Disclosure::Code => "code",
+        Disclosure::Withhold => "withhold",
+    }
+}
+
+fn disclosure<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Disclosure>, D::Error> {
+    let text = String::deserialize(from)?;
+    let all = [Disclosure::Disclose, Disclosure::Code, Disclosure::Withhold];
+    all.into_iter().find(|d| word(*d) == text).map(Some).ok_or_else(|| {
+        let allowed = all.map(word).join(", ");
+        serde::de::Error::custom(format!("writeback.arm is `{text}`; allowed: {allowed}"))
+    })
 }
 
 impl Default for Mllp {
@@ -507,7 +551,7 @@ impl Config {
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
         one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("push.auth", &self.push.auth, &["none", "bearer", "jwt", "certificate"])?;
-        one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
+        one_of("environment", &self.environment, &["production", "test", "demo"])?;
         one_of("mllp.mode", &self.mllp.mode, &["accept", "strict"])?;
         if let Err(text) = self.mllp.check() {
             return wrong(text);
@@ -635,7 +679,9 @@ mod tests {
             ("", vec![("TRIALBRIDGE_FHIR__AUTH__TOKEN", "")], "TRIALBRIDGE_FHIR__AUTH__TOKEN"),
             ("[fhir.auth]\ntoken = \"canary\"\n", vec![], "c.toml:2"),
             ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
-            ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
+            ("[writeback]\narm = \"show\"\n", vec![], "c.toml:2"),
+            ("environment = \"live\"\n", vec![], "c.toml"),
+            ("", vec![("TRIALBRIDGE_WRITEBACK__ARM", "all")], "TRIALBRIDGE_WRITEBACK__ARM"),
             ("[push]\nauth = \"basic\"\n", vec![], "c.toml"),
             ("[[push.client]]\nname = \"lab\"\ntoken = \"canary\"\n", vec![], "c.toml:3"),
             ("[mllp]\nlisten = \"0.0.0.0:2575\"\n", vec![], "c.toml"),

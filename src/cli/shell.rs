@@ -1,6 +1,7 @@
 //! What the commands share: the store, the client, the day.
 
 use super::{Failure, Global, exit, trial};
+use crate::access::Masking;
 use crate::audit;
 
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
@@ -82,6 +83,8 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
+        trial::not_looser(&config, &trial)
+            .map_err(|text| Failure::new(exit::CONFIG, text, "remove the key: the trial says what holds"))?;
         Ok(Shell { config, trial, turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
     }
 
@@ -113,6 +116,12 @@ impl Shell {
 
     pub fn pipeline(&self, store: &Arc<dyn Store>) -> Pipeline {
         Pipeline::new(Arc::clone(store), Arc::clone(&self.trial)).taking_turns(Arc::clone(&self.turn))
+    }
+
+    /// Who is kept from knowing arms, here: what the trial says, or stricter where the configuration does.
+    pub fn masking(&self) -> Masking {
+        let write_back = self.config.writeback.disclosure(self.trial.masking.write_back);
+        Masking { write_back, ..self.trial.masking.clone() }
     }
 
     /// The client of the configured server.
