@@ -143,7 +143,7 @@ fn entropy(bytes: &mut [u8; 32]) -> Result<(), Failure> {
 /// Draws up, seals and stores the list.
 pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<AllocationList, Failure> {
     let trial = &shell.trial;
-    let Some(allocation) = &trial.allocation else {
+    let Some(plan) = trial.plan() else {
         return Err(Failure::new(exit::CONFIG, "the trial has no [allocation]", "nobody can be randomized"));
     };
     if store.allocation_list(&trial.study.id)?.is_some() {
@@ -157,16 +157,14 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
     }
     let wrong =
         |e: String| Failure::new(exit::CONFIG, e, "`trialbridge check` explains the allocation section");
-    let arms = Arms::new(trial.arms.iter().map(|a| a.name.clone())).map_err(|e| wrong(e.to_string()))?;
-    let scheme = Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() };
     let id = format!("list-{}", crate::protocol::document::hex(&id[..8]));
     let order = Order {
         id: &id,
         trial: &trial.study.id,
         definition: definition(&trial.hash)?,
-        scheme: &scheme,
-        arms: &arms,
-        total: allocation.total,
+        scheme: &plan.scheme,
+        arms: &plan.arms,
+        total: plan.total,
     };
     let list = seal::seal(&order, &Seed::new(seed), &key, &nonce).map_err(|e| wrong(e.to_string()))?;
     let commitment = list.header.commitment.to_string();
