@@ -3,6 +3,7 @@
 pub mod allocation;
 pub mod attest;
 pub mod check;
+pub mod definition;
 pub mod demo;
 pub mod deviation;
 pub mod doctor;
@@ -22,6 +23,7 @@ pub mod sign;
 pub mod sub;
 pub mod subjects;
 pub mod trial;
+pub mod unblind;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};
@@ -169,6 +171,11 @@ pub enum Command {
     Allocation(allocation::Command),
     /// Allocate one subject, once
     Randomize(randomize::Arguments),
+    /// Tell the arm of one participant against the masking; signed, and shown wherever the participant is
+    Unblind(unblind::Arguments),
+    /// The trial definition that is in force
+    #[command(subcommand)]
+    Definition(definition::Command),
     /// Make the hospital's resources agree with the committed rows
     Writeback(writeback::Arguments),
     /// What could not be used
@@ -244,6 +251,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Deviation(c) => deviation::run(global, c),
         Command::Allocation(c) => allocation::run(global, c),
         Command::Randomize(a) => randomize::run(global, a),
+        Command::Unblind(a) => unblind::run(global, a),
+        Command::Definition(c) => definition::run(global, c),
         Command::Writeback(a) => writeback::run(global, a),
         Command::Quarantine(c) => operations::quarantine(global, c),
         Command::Sub(c) => sub::run(global, c),

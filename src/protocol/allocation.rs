@@ -12,7 +12,6 @@ use super::factor::Factor;
 use super::schema;
 use super::variable::Variable;
 use crate::access::{Disclosure, Masking, Role};
-use crate::randomize::digest::Transcript;
 use crate::randomize::plan;
 use crate::randomize::{Arms, Distance, Plan, Probability, Scheme, SchemeError, Weight};
 use std::collections::BTreeSet;
@@ -43,30 +42,6 @@ impl Allocation {
             total: self.total,
         }
     }
-}
-
-/// Names come with their length, lists with their count: no two plans give the same bytes.
-pub(super) fn hash(plan: &Plan, factors: &[Factor]) -> String {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let (scheme, numbers) = plan.scheme.to_parts();
-    let mut text =
-        Transcript::new("trialbridge/allocation-plan/v1").u32(scheme.into()).u32(count(numbers.len()));
-    for number in numbers {
-        text = text.u32(number);
-    }
-    text = text.u32(plan.total).u32(count(plan.arms.names().len()));
-    for arm in plan.arms.names() {
-        text = text.field(arm.as_bytes());
-    }
-    text = text.u32(count(factors.len()));
-    for factor in factors {
-        let words = factor.words();
-        text = text.u32(count(words.len()));
-        for word in words {
-            text = text.field(word.as_bytes());
-        }
-    }
-    text.digest().to_string()
 }
 
 /// What the trial has that a factor may name.

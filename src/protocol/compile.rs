@@ -92,12 +92,6 @@ impl Trial {
         Some(self.allocation.as_ref()?.plan(arms))
     }
 
-    /// Hash of what a list follows from besides its seed, and of how a participant's stratum is found: under
-    /// another definition a list may be used as long as this stays. None where there is no plan.
-    pub fn plan_hash(&self) -> Option<String> {
-        Some(allocation::hash(&self.plan()?, self.factors()))
-    }
-
     /// The factors of the randomization, in the plan's order.
     pub fn factors(&self) -> &[Factor] {
         self.allocation.as_ref().map_or(&[], |a| &a.factors)

@@ -109,23 +109,6 @@ impl Factor {
         }
     }
 
-    /// Everything that it is made of, in an order of its own: name, source, levels, what falls into each.
-    pub(super) fn words(&self) -> Vec<String> {
-        let source = match &self.source {
-            Source::Variable(id) => ["variable".to_owned(), id.clone()],
-            Source::Score(name) => ["score".to_owned(), (*name).to_owned()],
-        };
-        let content: Vec<String> = match &self.kind {
-            Kind::Number(cuts) => cuts.iter().map(Decimal::to_string).collect(),
-            Kind::Words(levels) => levels
-                .iter()
-                .flat_map(|words| words.iter().cloned().chain(std::iter::once(String::new())))
-                .collect(),
-        };
-        let levels = self.levels.iter().cloned();
-        std::iter::once(self.name.clone()).chain(source).chain(levels).chain(content).collect()
-    }
-
     fn level(&self, decision: &Value) -> Result<usize, Unknown> {
         let found = match (&self.source, &self.kind) {
             (Source::Variable(id), Kind::Number(cuts)) => {

@@ -527,6 +527,9 @@ macro_rules! store_suite {
             a_trial_has_one_list
             a_draw_happens_once
             a_draw_sees_what_changed
+            strata_are_lists_of_their_own
+            a_check_cannot_take_another_slot
+            what_is_said_is_signed_and_changes_nothing
             one_participant_many_callers
             many_participants_take_the_list_in_order
             the_outbox_remembers_attempts
