@@ -94,7 +94,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
     );
 
     let since = Instant::now();
-    let list = allocation::generate(&shell, &*store, "demo statistician")?;
+    let list = allocation::generate(&shell, &*store, "demo statistician", &[])?;
     step("sealed", format!("{} slots, commitment {}", list.total, short(&list.commitment)), since);
     let since = Instant::now();
     let eligible: Vec<String> = store

@@ -18,6 +18,7 @@ mod coin;
 pub mod digest;
 pub mod exact;
 mod header;
+pub mod import;
 mod layout;
 pub mod merkle;
 pub mod minimize;
@@ -29,6 +30,7 @@ pub mod secret;
 pub mod simulate;
 pub mod statistician;
 pub mod stream;
+mod study;
 
 #[cfg(test)]
 mod tests;
