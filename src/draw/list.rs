@@ -3,7 +3,7 @@
 use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
 use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
-use crate::randomize::{Arm, Arms, Digest, Factor, Held, Plan, Scheme, SealKey};
+use crate::randomize::{Arm, Digest, Factor, Held, Plan, Scheme, SealKey};
 use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
 
 /// A slot that was opened and found to be part of the commitment.
@@ -60,13 +60,7 @@ pub(super) fn elsewhere() -> Refusal {
 
 /// What the trial's list follows from besides its seed. None where nobody is to be randomized.
 pub fn plan(trial: &Trial) -> Option<Plan> {
-    let allocation = trial.allocation.as_ref()?;
-    Some(Plan {
-        scheme: Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() },
-        arms: Arms::new(trial.arms.iter().map(|a| a.name.clone())).ok()?,
-        factors: Vec::new(),
-        total: allocation.total,
-    })
+    trial.plan()
 }
 
 /// Hash of a plan: under another definition a list may be used only as long as this stays.
