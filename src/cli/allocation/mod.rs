@@ -1,23 +1,25 @@
 //! `allocation`: the sealed list, one file a subcommand. The key that opens it, and the list as it is stored.
 
-use super::output::Out;
-use super::shell::{Shell, is_inside, now};
-use super::{Failure, Global, Outcome, Output, exit};
-use crate::draw;
-use crate::pipeline::{detail, stamp};
-use crate::randomize::seal::{self, Public, SealError, SealedList, SealedSlot};
-use crate::randomize::{Content, SealKey};
-use crate::store::{NewAudit, Store};
-use clap::{Args, Subcommand};
+use super::shell::{Shell, is_inside};
+use super::{Failure, Global, Outcome, exit};
+use crate::randomize::SealKey;
+use crate::randomize::seal::{Public, SealError, SealedList, SealedSlot};
+use crate::store::Store;
+use clap::Subcommand;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
+mod certificate;
 mod close;
 mod correct;
+mod export;
 mod generate;
 mod import;
+mod keygen;
+mod reveal;
 mod status;
+mod verify;
 
 pub use generate::generate;
 
@@ -29,10 +31,16 @@ pub enum Command {
     Import(import::Arguments),
     /// Whether there is a list, its commitment, how many are allocated
     Status,
-    /// Open everything, compare with the commitment; tells no arm
-    Verify,
-    /// Print seed and list, at the end of the trial
-    Reveal(RevealArguments),
+    /// Make the statistician's pair of keys, on the statistician's machine
+    Keygen(keygen::Arguments),
+    /// The text to print and file before the first participant
+    Certificate,
+    /// The public bundle of the list: no arm, no participant
+    Export(export::Arguments),
+    /// Compare everything with the commitment, in the store or in a bundle; tells no arm
+    Verify(verify::Arguments),
+    /// Write seed, list and arms, at the end of the trial
+    Reveal(reveal::Arguments),
     /// Say that somebody should not have been randomized; the allocation stays
     MarkInError(correct::MarkArguments),
     /// Keep the right levels beside those as randomized; the allocation stays
@@ -43,22 +51,27 @@ pub enum Command {
     Reopen(close::Arguments),
 }
 
-#[derive(Args, Debug)]
-pub struct RevealArguments {
-    #[arg(long, value_name = "NAME")]
-    pub by: String,
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-}
-
 pub fn run(global: &Global, command: &Command) -> Outcome {
+    // These need neither configuration nor store.
+    let offline = match command {
+        Command::Keygen(a) => Some(keygen::run(global, a)),
+        Command::Verify(a) => verify::offline(global, a),
+        Command::Reveal(a) => reveal::offline(global, a),
+        _ => None,
+    };
+    if let Some(outcome) = offline {
+        return outcome;
+    }
     let shell = Shell::new(global)?;
     match command {
+        Command::Keygen(a) => keygen::run(global, a),
+        Command::Certificate => certificate::run(global, &shell),
+        Command::Export(a) => export::run(global, &shell, a),
         Command::Generate(a) => generate::run(global, &shell, a),
         Command::Import(a) => import::run(global, &shell, a),
         Command::Status => status::run(global, &shell),
-        Command::Verify => verify(global, &shell),
-        Command::Reveal(a) => reveal(&shell, a),
+        Command::Verify(_) => verify::run(global, &shell),
+        Command::Reveal(a) => reveal::run(global, &shell, a),
         Command::MarkInError(a) => correct::mark(global, &shell, a),
         Command::CorrectStratum(a) => correct::stratum(global, &shell, a),
         Command::Close(a) => close::close(global, &shell, a),
@@ -162,73 +175,4 @@ fn sealed(store: &dyn Store, trial: &str) -> Result<SealedList, Failure> {
 
 fn unverified(error: &SealError) -> Failure {
     Failure::new(exit::UNVERIFIED, error.to_string(), "nobody should be randomized until this is understood")
-}
-
-fn verify(global: &Global, shell: &Shell) -> Outcome {
-    let store = shell.look()?;
-    let list = sealed(&*store, &shell.trial.study.id)?;
-    let key = read_key(shell)?;
-    seal::verify_sealed(&list, &key).map_err(|e| unverified(&e))?;
-    let allocations = store.allocations(&shell.trial.study.id)?;
-    if let Some(text) = draw::unproved(&*store, &shell.trial.study.id)?.into_iter().next() {
-        return Err(Failure::new(exit::UNVERIFIED, text, "the database was changed: restore a backup"));
-    }
-    let mut out = Out::new();
-    if global.output() == Output::Table {
-        out.line(&format!(
-            "ok  list {}: {} slots sealed as committed, {} allocations proved",
-            list.public.header.id,
-            list.slots.len(),
-            allocations.len()
-        ))?;
-    } else {
-        out.json(&serde_json::json!({
-            "schema": "trialbridge/allocation-verify/v1", "list": list.public.header.id,
-            "commitment": list.public.header.commitment.to_string(), "slots": list.slots.len(),
-            "allocations": allocations.len(), "verified": true
-        }))?;
-    }
-    out.finish()?;
-    Ok(0)
-}
-
-fn reveal(shell: &Shell, a: &RevealArguments) -> Outcome {
-    super::attest::signed(&a.by)?;
-    if a.reason.trim().is_empty() {
-        return Err(Failure::new(exit::USAGE, "a list is not opened without a reason", "--reason TEXT"));
-    }
-    let store = shell.open("allocation reveal")?;
-    let list = sealed(&*store, &shell.trial.study.id)?;
-    let key = read_key(shell)?;
-    let revealed = seal::reveal(&list.public, &key).map_err(|e| unverified(&e))?;
-    store.append_audit(NewAudit {
-        at: stamp(now()),
-        actor: a.by.clone(),
-        role: "statistician".into(),
-        action: "allocation.reveal".into(),
-        subject: None,
-        detail: detail(&[("list", &list.public.header.id), ("reason", &a.reason)]),
-    })?;
-    let slots: Vec<_> = revealed
-        .places
-        .iter()
-        .map(|p| match &p.content {
-            Content::Arm(arm) => serde_json::json!({
-                "stratum": p.stratum, "position": p.position, "block": p.block,
-                "arm": revealed.plan.arms.names()[*arm]
-            }),
-            Content::Draw(seed) => serde_json::json!({
-                "stratum": p.stratum, "position": p.position,
-                "draw": crate::protocol::document::hex(seed.expose())
-            }),
-        })
-        .collect();
-    let mut out = Out::new();
-    out.json(&serde_json::json!({
-        "schema": "trialbridge/allocation-reveal/v1", "list": list.public.header.id,
-        "commitment": list.public.header.commitment.to_string(),
-        "seed": crate::protocol::document::hex(revealed.seed.expose()), "slots": slots
-    }))?;
-    out.finish()?;
-    Ok(0)
 }
