@@ -137,6 +137,9 @@ fn holds(header: &Header, a: &Allocation, sealed: Option<&[u8]>) -> bool {
         let slot = sealed.and_then(|bytes| serde_json::from_slice::<SealedSlot>(bytes).ok());
         return slot.is_some_and(|slot| slot.proof == proof && i64::from(slot.position) == a.position);
     }
+    if a.stratum != 0 {
+        return false;
+    }
     let (Ok(leaf), Ok(position)) = (a.leaf.parse::<Digest>(), u64::try_from(a.position)) else {
         return false;
     };

@@ -33,8 +33,11 @@ fn version_0_2() -> TempDir {
     .expect("remembered");
     c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("in the database itself");
     for n in 1..=92 {
-        c.execute("INSERT INTO allocation_slot VALUES ('list-1', ?1, ?2)", params![n, format!("sealed {n}").into_bytes()])
-            .expect("a slot");
+        c.execute(
+            "INSERT INTO allocation_slot VALUES ('list-1', ?1, ?2)",
+            params![n, format!("sealed {n}").into_bytes()],
+        )
+        .expect("a slot");
     }
     for n in 1..=ALLOCATED {
         let subject = format!("Patient/{n}");
