@@ -95,19 +95,33 @@ fn usage(text: impl Into<String>, hint: &str) -> Failure {
 
 /// The trial's own plan, its levels equally frequent.
 fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
-    let plan = Shell::new(global)?.trial.plan();
+    let plan = interim(&Shell::new(global)?.trial);
     let without = "name a scheme, for example --block-sizes 4,6";
     let plan = plan.ok_or_else(|| Failure::new(exit::CONFIG, "the trial has no [allocation]", without))?;
     if let Scheme::Imported { .. } = plan.scheme {
-        return Err(Failure::new(exit::CONFIG, "the trial's list is imported: it is not drawn up here", without));
+        return Err(Failure::new(
+            exit::CONFIG,
+            "the trial's list is imported: it is not drawn up here",
+            without,
+        ));
     }
     Ok((plan, Vec::new()))
+}
+
+fn interim(trial: &crate::protocol::Trial) -> Option<Plan> {
+    let allocation = trial.allocation.as_ref()?;
+    let arms = Arms::new(trial.arms.iter().map(|a| a.name.clone())).ok()?;
+    let scheme = Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() };
+    Some(Plan { scheme, arms, factors: Vec::new(), total: allocation.total })
 }
 
 impl Arguments {
     /// Is nothing said of a scheme?
     fn is_own(&self) -> bool {
-        self.scheme.is_none() && self.arms.is_none() && self.factor.is_empty() && self.given().next().is_none()
+        self.scheme.is_none()
+            && self.arms.is_none()
+            && self.factor.is_empty()
+            && self.given().next().is_none()
     }
 
     /// The options given that belong to some scheme and not to every one.
@@ -155,7 +169,8 @@ impl Arguments {
 
 /// `sex=female,male`, or with shares `sex=female:40,male:60`.
 fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
-    let wrong = || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
+    let wrong =
+        || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
     let (name, levels) = text.split_once('=').ok_or_else(wrong)?;
     let of = |level: &str| match level.rsplit_once(':') {
         None => Some((level.to_owned(), None)),
@@ -167,7 +182,9 @@ fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
         vec![1; levels.len()]
     } else {
         let all: Option<Vec<u32>> = shares.into_iter().collect();
-        all.ok_or_else(|| usage(format!("--factor {text}: some levels have a share and some have none"), "all or none"))?
+        all.ok_or_else(|| {
+            usage(format!("--factor {text}: some levels have a share and some have none"), "all or none")
+        })?
     };
     Ok((Factor { name: name.to_owned(), levels }, shares))
 }
