@@ -97,7 +97,13 @@ fn acknowledge(global: &Global, a: &Arguments) -> Outcome {
         role: "investigator".into(),
         action: "deviation.acknowledge".into(),
         subject: Some(found.subject.clone()),
-        detail: detail(&[("deviation", &a.id.to_string()), ("kind", &found.kind), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("deviation", &a.id.to_string()),
+            ("kind", &found.kind),
+            ("before", found.state.word()),
+            ("after", DeviationState::Acknowledged.word()),
+            ("reason", &a.reason),
+        ]),
     };
     store.acknowledge_deviation(a.id, audit)?;
     let mut out = Out::new();

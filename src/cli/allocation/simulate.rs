@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Participants in each simulated trial [default: the trial's total, or 92]
     #[arg(long, value_name = "N")]
     participants: Option<u32>,
+    /// Places in each list, where the trial stops before its end [default: as many as participants]
+    #[arg(long, value_name = "N")]
+    total: Option<u32>,
     /// Simulated trials
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     repetitions: u32,
@@ -67,8 +70,9 @@ const SCHEMES: [&str; 5] = ["permuted-blocks", "complete", "efron", "big-stick",
 const PARTICIPANTS: u32 = 92;
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
+    let (mut plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
     let participants = arguments.participants.unwrap_or(plan.total);
+    plan.total = arguments.total.unwrap_or(plan.total).max(participants);
     let subject = Study { plan: &plan, shares: &shares, participants, repetitions: arguments.repetitions };
     let seed = Transcript::new("trialbridge/simulate/v1").u64(arguments.seed).digest();
     let report = study(&subject, &Seed::new(seed.0)).map_err(refuse)?;
@@ -95,7 +99,7 @@ fn usage(text: impl Into<String>, hint: &str) -> Failure {
 
 /// The trial's own plan, its levels equally frequent.
 fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
-    let plan = interim(&Shell::new(global)?.trial);
+    let plan = Shell::new(global)?.trial.plan();
     let without = "name a scheme, for example --block-sizes 4,6";
     let plan = plan.ok_or_else(|| Failure::new(exit::CONFIG, "the trial has no [allocation]", without))?;
     if let Scheme::Imported { .. } = plan.scheme {
@@ -106,13 +110,6 @@ fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
         ));
     }
     Ok((plan, Vec::new()))
-}
-
-fn interim(trial: &crate::protocol::Trial) -> Option<Plan> {
-    let allocation = trial.allocation.as_ref()?;
-    let arms = Arms::new(trial.arms.iter().map(|a| a.name.clone())).ok()?;
-    let scheme = Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() };
-    Some(Plan { scheme, arms, factors: Vec::new(), total: allocation.total })
 }
 
 impl Arguments {
@@ -195,6 +192,8 @@ struct View {
     schema: &'static str,
     plan: PlanView,
     participants: u32,
+    /// Places in each list.
+    total: u32,
     repetitions: u32,
     seed: u64,
     correct_guess: f64,
@@ -313,6 +312,7 @@ impl View {
             schema: "trialbridge/allocation-simulate/v1",
             plan: PlanView::of(study.plan, study.shares),
             participants: study.participants,
+            total: study.plan.total,
             repetitions: study.repetitions,
             seed,
             correct_guess: round(report.correct_guess),
