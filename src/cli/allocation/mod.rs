@@ -1,5 +1,7 @@
 //! `allocation`: the sealed list. `status` says nothing from which an arm could be guessed.
 
+mod simulate;
+
 use super::output::Out;
 use super::shell::{Shell, is_inside, now};
 use super::sign::sign;
@@ -25,6 +27,8 @@ pub enum Command {
     Generate(GenerateArguments),
     /// Whether there is a list, its commitment, how many are allocated
     Status,
+    /// How well schemes can be guessed and how far they run out of balance, before a trial
+    Simulate(simulate::Arguments),
     /// Open everything, compare with the commitment; tells no arm
     Verify,
     /// Print seed and list, at the end of the trial
@@ -61,8 +65,13 @@ struct Public {
 }
 
 pub fn run(global: &Global, command: &Command) -> Outcome {
+    if let Command::Simulate(a) = command {
+        return simulate::run(global, a);
+    }
     let shell = Shell::new(global)?;
     match command {
+        // Needs no trial: answered above.
+        Command::Simulate(a) => simulate::run(global, a),
         Command::Generate(a) => {
             super::attest::signed(&a.by)?;
             let store = shell.open("allocation generate")?;
