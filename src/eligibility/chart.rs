@@ -34,18 +34,6 @@ pub enum Missing {
     Unreadable,
 }
 
-impl Missing {
-    pub fn code(self) -> &'static str {
-        match self {
-            Missing::NotFound => "not-found",
-            Missing::Stale => "stale",
-            Missing::Conflict => "conflict",
-            Missing::DateImprecise => "date-imprecise",
-            Missing::Unreadable => "unreadable",
-        }
-    }
-}
-
 /// A finding with its Medication looked up.
 #[derive(Debug)]
 pub struct Seen<'a> {

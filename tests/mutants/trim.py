@@ -16,8 +16,10 @@ from pathlib import Path
 # What is tested besides the module itself: modules of the library, and files of tests/suite.
 TESTED_BY = {
     "score": ([], []),
-    "eligibility": (["cli"], ["golden", "properties", "resources", "runner", "screen", "screen_criteria",
-                              "screen_values", "second_trial"]),
+    # Not the file `properties`: it would take half of the time, and what only a random case notices deserves
+    # a case of its own.
+    "eligibility": (["cli"], ["golden", "resources", "runner", "screen", "screen_criteria", "screen_dialysis",
+                              "screen_reasons", "screen_values", "second_trial"]),
     "randomize": ([], []),
 }
 # Of these only some parts, by the file that declares them.

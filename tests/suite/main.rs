@@ -11,5 +11,7 @@ mod runner;
 mod score;
 mod screen;
 mod screen_criteria;
+mod screen_dialysis;
+mod screen_reasons;
 mod screen_values;
 mod second_trial;

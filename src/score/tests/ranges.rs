@@ -75,6 +75,8 @@ fn sodium_bounds_meld_na() {
     range("meld_na", &inputs, "20", "28", &["sodium"]);
     range("meld_na", &Inputs { sodium: censored("<131"), ..patient() }, "24", "28", &["sodium"]);
     range("meld_na", &Inputs { sodium: censored(">131"), ..patient() }, "20", "24", &["sodium"]);
+    // Kim's bounds are 125 and 140: 20.0814 + 15 - 0.025 * 20.0814 * 15 at 125.
+    range("meld_na_kim2008", &inputs, "20.0814", "27.5509", &["sodium"]);
     unknown("ukeld", &inputs, &["sodium"]);
     known("meld_unos", &inputs, &patient());
 }
