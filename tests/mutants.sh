@@ -62,10 +62,11 @@ for module in "${modules[@]}"; do
     rm -rf "$work/mutants.out"
     python3 tests/mutants/trim.py "$module" "$root" "$work/crate"
     code=0
-    # 0: all were caught; 2: some were not; 3: some ran for ever, which is noticed as well.
+    # 0: all were caught; 2: some were not; 3: some ran for ever, which is noticed as well. A constant may run
+    # for ever when it is compiled.
     # The second trial is checked by a command that the crate does not have.
     CARGO_TARGET_DIR="$work/target" nice -n 15 cargo mutants --dir "$work/crate" --no-config --in-place \
-        --output "$work" --file "src/$module/**" "${options[@]}" -- --tests -- --skip its_definition || code=$?
+        --build-timeout 120 --output "$work" --file "src/$module/**" "${options[@]}" -- --tests -- --skip its_definition || code=$?
     case $code in
     0 | 2 | 3) ;;
     *)

@@ -19,7 +19,7 @@ TESTED_BY = {
     # Not the file `properties`: it would take half of the time, and what only a random case notices deserves
     # a case of its own.
     "eligibility": (["cli"], ["golden", "resources", "runner", "screen", "screen_criteria", "screen_dialysis",
-                              "screen_reasons", "screen_values", "second_trial"]),
+                              "screen_edges", "screen_reasons", "screen_rules", "screen_values", "second_trial"]),
     "randomize": ([], []),
 }
 # Of these only some parts, by the file that declares them.

@@ -12,6 +12,8 @@ mod score;
 mod screen;
 mod screen_criteria;
 mod screen_dialysis;
+mod screen_edges;
 mod screen_reasons;
+mod screen_rules;
 mod screen_values;
 mod second_trial;

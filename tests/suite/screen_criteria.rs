@@ -5,10 +5,10 @@ use crate::resources::*;
 use crate::runner::*;
 use serde_json::{Value, json};
 
-type Line = (&'static str, Vec<Value>, &'static str, &'static str);
+pub type Line = (&'static str, Vec<Value>, &'static str, &'static str);
 
 /// Screens the lines, each with a man unless it brings a Patient of its own.
-fn judge(lines: Vec<Line>, site: Option<&str>) {
+pub fn judge(lines: Vec<Line>, site: Option<&str>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("site.toml");
     std::fs::write(&path, site.unwrap_or("id = \"plain\"\n")).expect("a site file");
