@@ -1,9 +1,11 @@
 //! The configuration: a TOML file that is only read where it was named, and environment twins
 //! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
 
+pub mod access;
 mod push;
 
 use crate::secret::Secret;
+use access::Access;
 use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,8 @@ pub struct Config {
     pub push: Push,
     pub subscription: Subscription,
     pub allocation: Allocation,
+    pub audit: Audit,
+    pub access: Access,
     /// Where the values came from, for people.
     #[serde(skip)]
     pub origin: String,
@@ -196,6 +200,13 @@ pub struct Allocation {
     pub key_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Where the end of the audit log is written down, outside the data directory.
+    pub anchor_file: Option<PathBuf>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -211,6 +222,8 @@ impl Default for Config {
             push: Push::default(),
             subscription: Subscription::default(),
             allocation: Allocation::default(),
+            audit: Audit::default(),
+            access: Access::default(),
             origin: "defaults".into(),
         }
     }
@@ -384,7 +397,17 @@ pub const DEFAULT_SCOPE: &str = "system/*.rs";
 const SYSTEM_FILE: &str = "/etc/trialbridge/trialbridge.toml";
 const PREFIX: &str = "TRIALBRIDGE_";
 /// Environment twins of flags, which are not keys of the file.
-const FLAGS: [&str; 6] = ["CONFIG", "OUTPUT", "QUIET", "VERBOSE", "NO_PROGRESS", "COLOR"];
+const FLAGS: [&str; 9] = [
+    "CONFIG",
+    "OUTPUT",
+    "QUIET",
+    "VERBOSE",
+    "NO_PROGRESS",
+    "COLOR",
+    "PASSWORD",
+    "NEW_PASSWORD",
+    "PASSWORD_FILE",
+];
 /// Secrets that may stand in the environment, and nowhere in a file.
 const SECRETS: [&str; 2] = ["FHIR__AUTH__PASSWORD", "FHIR__AUTH__TOKEN"];
 
@@ -412,6 +435,7 @@ impl Config {
                 &mut config.trial,
                 &mut config.site,
                 &mut config.allocation.key_file,
+                &mut config.audit.anchor_file,
                 &mut config.fhir.ca_file,
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,
@@ -423,6 +447,8 @@ impl Config {
                 &mut config.mllp.tls_cert_file,
                 &mut config.mllp.tls_key_file,
                 &mut config.mllp.client_ca_file,
+                &mut config.access.oidc.client_secret_file,
+                &mut config.access.oidc.ca_file,
             ]
             .into_iter()
             .flatten()

@@ -14,6 +14,7 @@ pub mod fhir;
 pub mod hl7v2;
 
 // core: pure, no I/O, no clock, no random source
+pub mod access;
 pub mod audit;
 pub mod collection;
 pub mod eligibility;
@@ -26,9 +27,11 @@ pub mod score;
 pub mod sequence;
 
 // shell
+pub mod account;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod draw;
 pub mod http;
 pub mod pipeline;
 pub mod sandbox;

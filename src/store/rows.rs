@@ -1,6 +1,7 @@
 //! The rows that go in and out of a [`Store`](super::Store). Plain data: all times are UTC RFC 3339
 //! text given by the caller, all hashes SHA-256 in lower-case hex.
 
+pub use super::allocation::*;
 pub use crate::identity::{Group, Identity, LinkKind, Member, PersonIdentifier, PersonLink};
 
 use std::fmt;
@@ -284,8 +285,8 @@ pub struct NewDecision {
     pub gaps: Vec<GapRow>,
     /// From [`DirtySubject::change`]; none leaves the mark as it is.
     pub change: Option<i64>,
-    /// Appended only if the decision changed.
-    pub audit: Vec<NewAudit>,
+    /// How many records it rests on.
+    pub records: usize,
     /// Appended only if the decision changed.
     pub outbox: Vec<NewOutbox>,
 }
@@ -303,32 +304,7 @@ pub struct Decision {
     pub json: String,
 }
 
-// ---- allocation ----
-
-#[derive(Clone, Debug)]
-pub struct NewAllocationList {
-    pub id: String,
-    pub trial: String,
-    pub definition: String,
-    pub commitment: String,
-    pub created_at: String,
-    /// The public part.
-    pub json: String,
-    /// Sealed slots in list order; the first has position 1.
-    pub slots: Vec<Vec<u8>>,
-    pub audit: NewAudit,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllocationList {
-    pub id: String,
-    pub trial: String,
-    pub definition: String,
-    pub commitment: String,
-    pub total: i64,
-    pub created_at: String,
-    pub json: String,
-}
+// ---- deviations ----
 
 /// The data behind an allocation changed after it was made. The allocation stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,91 +331,6 @@ pub struct Deviation {
     pub reference: String,
     pub detail: String,
     pub state: DeviationState,
-}
-
-#[derive(Clone, Debug)]
-pub struct AllocationRequest {
-    pub idempotency_key: String,
-    pub trial: String,
-    pub subject: String,
-    pub actor: String,
-    pub role: String,
-    pub at: String,
-    /// Kinds of outbox rows to add, such as `research-subject`.
-    pub outbox: Vec<String>,
-}
-
-/// What the draw is decided on, read inside the transaction that would store it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    pub subject: String,
-    pub decision: Decision,
-    pub list: AllocationList,
-    /// The next position, from 1.
-    pub position: i64,
-    pub sealed: Vec<u8>,
-    /// The subject's data changed after the decision.
-    pub dirty: bool,
-    /// Inbox rows not yet looked into: any of them may be about this subject.
-    pub pending_inbox: i64,
-}
-
-/// Opened slot.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Drawn {
-    pub arm: String,
-    pub salt: String,
-    /// JSON: ties the slot to the commitment.
-    pub proof: String,
-}
-
-/// Runs on the writer, inside the transaction: decides on the snapshot, opens the slot.
-pub type Check = Box<dyn FnOnce(&Snapshot) -> Result<Drawn, super::Refusal> + Send + 'static>;
-
-/// One participant's arm. Has no `Debug`, so that it cannot be logged by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Allocation {
-    pub id: String,
-    pub list_id: String,
-    pub position: i64,
-    pub subject: String,
-    pub idempotency_key: String,
-    pub arm: String,
-    pub salt: String,
-    pub proof: String,
-    pub decision_seq: i64,
-    pub decided_input: String,
-    pub definition: String,
-    pub actor: String,
-    pub at: String,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub struct AllocationOutcome {
-    pub allocation: Allocation,
-    /// True: this key had drawn before, nothing was done now.
-    pub replayed: bool,
-}
-
-macro_rules! conceal {
-    ($($name:ident { $($field:ident),+ })+) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))+.finish_non_exhaustive()
-            }
-        }
-    )+};
-}
-// What tells an arm, or helps to guess one, is left out of `Debug`.
-conceal! {
-    Snapshot { position, dirty, pending_inbox }
-    Allocation { id, list_id, position, at }
-    AllocationOutcome { allocation, replayed }
-}
-impl fmt::Debug for Drawn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Drawn { .. }")
-    }
 }
 
 // ---- write-back ----
@@ -488,6 +379,69 @@ pub struct KnownId {
     pub etag: Option<String>,
 }
 
+// ---- signatures ----
+
+/// How it was made sure that the signer is who the signature says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureMethod {
+    /// The account's password, given for this signature.
+    Password,
+    /// The hospital's identity provider asked again, for this signature.
+    Oidc,
+    /// Nobody asked: an installation without accounts.
+    Unauthenticated,
+}
+
+impl SignatureMethod {
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignatureMethod::Password => "password",
+            SignatureMethod::Oidc => "oidc",
+            SignatureMethod::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> SignatureMethod {
+        match name {
+            "password" => SignatureMethod::Password,
+            "oidc" => SignatureMethod::Oidc,
+            _ => SignatureMethod::Unauthenticated,
+        }
+    }
+}
+
+/// What somebody signs, before it is stored.
+// # Source
+// > "Signed electronic records shall contain information associated with the signing that clearly indicates
+// > all of the following: (1) The printed name of the signer; (2) The date and time when the signature was
+// > executed; and (3) The meaning (such as review, approval, responsibility, or authorship) associated with
+// > the signature."   21 CFR 11.50(a)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSignature {
+    /// The account; without accounts the name as it was given.
+    pub actor: String,
+    pub printed_name: String,
+    pub role: String,
+    /// A code: `randomize`, `attest`, `unblind`, …
+    pub meaning: String,
+    pub subject: Option<String>,
+    /// JSON, as it was shown to the signer. Free of arms.
+    pub record: String,
+    pub method: SignatureMethod,
+    /// UTC, RFC 3339 with `Z`.
+    pub at: String,
+}
+
+/// A stored signature. Its audit entry names `id` and `record_sha256`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub id: i64,
+    /// SHA-256 of the record, 64 hexadecimal digits.
+    pub record_sha256: String,
+    pub signed: NewSignature,
+}
+
 // ---- audit ----
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -509,11 +463,35 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-/// Links an audit entry to the one before it. Pure.
+/// How an audit entry is linked to the one before it, and where the end is kept outside the database.
 pub trait Chain: Send + Sync {
     /// `previous`: sequence and hash of the last entry. Returns the new entry's sequence, its hash
-    /// and the text to store as `previous`.
+    /// and the text to store as `previous`. Pure.
     fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String);
+    /// None: nothing is kept outside, and a log that was cut off is not found.
+    fn anchor(&self) -> Option<&dyn super::Anchor>;
+}
+
+/// What the audit chain answers for besides itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Decisions and allocations that are what their entries say, or not.
+    pub decisions: u64,
+    pub allocations: u64,
+    /// Decisions of a version that wrote no such entries, and the first entry that does.
+    pub decisions_uncovered: u64,
+    pub decisions_from: Option<u64>,
+    /// Rows that are not what their entries say: table and key, never content.
+    pub findings: Vec<String>,
+}
+
+impl Coverage {
+    /// What no entry covers, in words.
+    pub fn note(&self) -> Option<String> {
+        let from = self.decisions_from.map_or_else(|| "the next".to_owned(), |n| n.to_string());
+        (self.decisions_uncovered > 0)
+            .then(|| format!("{} decisions before entry {from} are not covered", self.decisions_uncovered))
+    }
 }
 
 // ---- operations ----
@@ -535,6 +513,8 @@ pub struct VerifyReport {
     pub audit_entries: i64,
     /// Empty: everything holds.
     pub findings: Vec<Finding>,
+    /// What could not be checked, and why that is no fault.
+    pub notes: Vec<String>,
 }
 
 impl VerifyReport {

@@ -3,12 +3,18 @@
 //! WAL with `synchronous=FULL`: a commit returns after the log is on disk. Statements are grouped in
 //! files by what they are about; this file opens, closes and hands out.
 
+mod account;
 mod allocation;
+mod anchor;
+mod attempt;
 mod audit;
 mod backup;
+mod clock;
+mod covered;
 mod cursor;
 mod decision;
 mod deviation;
+mod draw;
 mod inbox;
 mod lock;
 mod migrate;
@@ -17,13 +23,19 @@ mod person;
 mod quarantine;
 mod readers;
 mod record;
+mod session;
+mod signature;
 mod subscription;
 mod verify;
 mod writer;
 
 #[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
 mod tests;
 
+use super::account::*;
+use super::anchor::AnchorStatus;
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
 use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
@@ -43,6 +55,7 @@ const LOG_BYTES: i64 = 64 << 20;
 /// A data directory, opened. Dropping it finishes the writes that wait and releases the lock.
 pub struct SqliteStore {
     chain: Arc<dyn Chain>,
+    anchoring: Arc<anchor::Anchoring>,
     database: PathBuf,
     readers: readers::Readers,
     /// None: opened for reading only.
@@ -74,11 +87,16 @@ impl SqliteStore {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(trouble("recovering the log"))?;
         migrate::migrate(&mut connection, migrate::MIGRATIONS)?;
+        migrate::scrub(&connection);
+        clock::opened(&connection, chain.as_ref(), now)?;
+        let anchoring = Arc::new(anchor::Anchoring::new(Arc::clone(&chain)));
+        anchoring.begin(&connection, now)?;
         let readers = readers::Readers::open(&database)?;
         let again = database.clone();
         let log = dir.join(format!("{DATABASE}-wal"));
-        let writer = writer::Writer::start(connection, log, Box::new(move || open_writer(&again)))?;
-        Ok(SqliteStore { chain, database, readers, writer: Some(writer), _lock: Some(lock) })
+        let open = Box::new(move || open_writer(&again));
+        let writer = writer::Writer::start(connection, log, open, Arc::clone(&anchoring))?;
+        Ok(SqliteStore { chain, anchoring, database, readers, writer: Some(writer), _lock: Some(lock) })
     }
 
     /// Opens a data directory for reading, without the lock: for commands that only look, while
@@ -99,7 +117,8 @@ impl SqliteStore {
                 ),
             });
         }
-        Ok(SqliteStore { chain, database, readers, writer: None, _lock: None })
+        let anchoring = Arc::new(anchor::Anchoring::new(Arc::clone(&chain)));
+        Ok(SqliteStore { chain, anchoring, database, readers, writer: None, _lock: None })
     }
 
     fn read<T>(&self, reading: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -431,20 +450,35 @@ impl Store for SqliteStore {
     fn sealed_slots(&self, list_id: &str) -> Result<Vec<Vec<u8>>> {
         self.read(|c| allocation::sealed_slots(c, list_id))
     }
+    fn sealed_slot(&self, list_id: &str, stratum: i64, position: i64) -> Result<Option<Vec<u8>>> {
+        self.read(|c| allocation::sealed_slot(c, list_id, stratum, position))
+    }
+    fn draws(&self, list_id: &str, before: i64) -> Result<Vec<PastDraw>> {
+        self.read(|c| allocation::draws(c, list_id, before))
+    }
     fn allocate(
         &self,
         request: AllocationRequest,
         check: Check,
     ) -> std::result::Result<AllocationOutcome, AllocateError> {
-        let chain = Arc::clone(&self.chain);
-        self.write(move |c| allocation::allocate(c, chain.as_ref(), &request, check))
+        let (chain, anchoring) = (Arc::clone(&self.chain), Arc::clone(&self.anchoring));
+        // What was drawn before is told again, whatever became of the log since. The whole chain is looked at
+        // out here, where nobody waits for it; its end once more inside.
+        if self.read(|c| allocation::by_key(c, &request.idempotency_key))?.is_none() {
+            self.read(|c| Ok(anchoring.proves(c)))??;
+        }
+        self.write(move |c| {
+            if allocation::by_key(c, &request.idempotency_key)?.is_none() {
+                anchoring.permits(c, &request.at)?;
+            }
+            draw::allocate(c, chain.as_ref(), &request, check)
+        })
     }
-    fn allocation_snapshot(
-        &self,
-        trial: &str,
-        subject: &str,
-    ) -> std::result::Result<Snapshot, AllocateError> {
-        self.read(|c| Ok(allocation::snapshot(c, trial, subject)))?
+    fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
+        self.read(|c| {
+            let permitted = self.anchoring.proves(c).and_then(|()| self.anchoring.agrees(c));
+            Ok(permitted.and_then(|()| draw::decide(c, trial, subject, None, None, check).map(drop)))
+        })?
     }
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>> {
         self.read(|c| allocation::all(c, trial))
@@ -456,6 +490,18 @@ impl Store for SqliteStore {
         self.read(|c| allocation::by_key(c, idempotency_key))
     }
 
+    fn put_allocation_event(&self, event: NewAllocationEvent) -> Result<AllocationEvent> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| allocation::put_event(c, chain.as_ref(), &event))
+    }
+    fn allocation_events(&self, trial: &str) -> Result<Vec<AllocationEvent>> {
+        self.read(|c| allocation::events(c, trial))
+    }
+    fn note_told(&self, allocation_id: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, id) = (Arc::clone(&self.chain), allocation_id.to_owned());
+        self.write(move |c| allocation::note_told(c, chain.as_ref(), &id, &audit))
+    }
+
     fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>> {
         let chain = Arc::clone(&self.chain);
         self.write(move |c| deviation::open(c, chain.as_ref(), &new))
@@ -463,12 +509,27 @@ impl Store for SqliteStore {
     fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>> {
         self.read(|c| deviation::list(c, state))
     }
-    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()> {
+    fn acknowledge_deviation(&self, id: i64, signature: NewSignature, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
         self.write(move |c| {
             deviation::acknowledge(c, id)?;
-            audit::append(c, chain.as_ref(), &audit).map(drop)
+            let signature = signature::put(c, &signature)?;
+            audit::append(c, chain.as_ref(), &signature::bind(&signature, &audit)?).map(drop)
         })
+    }
+
+    fn sign(&self, signature: NewSignature, audit: Vec<NewAudit>) -> Result<Signature> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| {
+            let signature = signature::put(c, &signature)?;
+            for entry in &audit {
+                audit::append(c, chain.as_ref(), &signature::bind(&signature, entry)?)?;
+            }
+            Ok(signature)
+        })
+    }
+    fn signatures(&self, subject: Option<&str>) -> Result<Vec<Signature>> {
+        self.read(|c| signature::all(c, subject))
     }
 
     fn enqueue(&self, items: Vec<NewOutbox>) -> Result<Vec<i64>> {
@@ -494,6 +555,75 @@ impl Store for SqliteStore {
         self.read(|c| outbox::known_ids(c, server))
     }
 
+    fn accounts(&self) -> Result<Vec<Account>> {
+        self.read(account::all)
+    }
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        self.read(|c| account::one(c, name))
+    }
+    fn password(&self, name: &str) -> Result<Option<String>> {
+        self.read(|c| account::password(c, name))
+    }
+    fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| account::put(c, chain.as_ref(), &new, &authority, &audit))
+    }
+    fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        at: &str,
+        authority: Authority,
+        audit: NewAudit,
+    ) -> Result<()> {
+        let (chain, name, at) = (Arc::clone(&self.chain), name.to_owned(), at.to_owned());
+        self.write(move |c| account::change(c, chain.as_ref(), &name, &change, &at, &authority, &audit))
+    }
+    fn begin_attempt(&self, name: &str, key: &str, at: &str) -> Result<Attempt> {
+        let chain = Arc::clone(&self.chain);
+        let (name, key, at) = (name.to_owned(), key.to_owned(), at.to_owned());
+        self.write(move |c| attempt::begin(c, chain.as_ref(), &name, &key, &at))
+    }
+    fn end_attempt(&self, name: &str, end: AttemptEnd, audit: Option<NewAudit>) -> Result<()> {
+        let (chain, name) = (Arc::clone(&self.chain), name.to_owned());
+        self.write(move |c| attempt::end(c, chain.as_ref(), &name, &end, audit.as_ref()))
+    }
+    fn open_session(&self, new: NewSession, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::open(c, chain.as_ref(), &new, &audit))
+    }
+    fn see_session(&self, token_sha256: &str, at: &str, limits: SessionLimits) -> Result<Option<Account>> {
+        // Most requests find a session that was seen a moment ago: nothing has to be written.
+        if let Some(account) = self.read(|c| session::recent(c, token_sha256, at, limits))? {
+            return Ok(Some(account));
+        }
+        let (chain, token, at) = (Arc::clone(&self.chain), token_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::see(c, chain.as_ref(), &token, &at, limits))
+    }
+    fn end_session(&self, token_sha256: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, token) = (Arc::clone(&self.chain), token_sha256.to_owned());
+        self.write(move |c| session::end(c, chain.as_ref(), &token, &audit))
+    }
+    fn sessions(&self) -> Result<Vec<SessionRow>> {
+        self.read(session::all)
+    }
+    fn put_oidc_request(&self, new: OidcRequest) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::ask(c, chain.as_ref(), &new))
+    }
+    fn take_oidc_request(
+        &self,
+        state_sha256: &str,
+        at: &str,
+        at_most: chrono::TimeDelta,
+    ) -> Result<Option<OidcRequest>> {
+        let (chain, state, at) = (Arc::clone(&self.chain), state_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::answered(c, chain.as_ref(), &state, &at, at_most))
+    }
+    fn sources(&self, subject: Option<&str>) -> Result<Vec<(String, String)>> {
+        self.read(|c| record::sources(c, subject))
+    }
+
     fn append_audit(&self, entry: NewAudit) -> Result<AuditEntry> {
         let chain = Arc::clone(&self.chain);
         self.write(move |c| audit::append(c, chain.as_ref(), &entry))
@@ -503,6 +633,20 @@ impl Store for SqliteStore {
     }
     fn audit_head(&self) -> Result<Option<AuditEntry>> {
         self.read(audit::head)
+    }
+    fn audit_anchor(&self) -> Result<AnchorStatus> {
+        self.read(|c| self.anchoring.compare(c))
+    }
+    fn accept_audit(&self, entry: NewAudit) -> Result<AuditEntry> {
+        let anchoring = Arc::clone(&self.anchoring);
+        self.write(move |c| anchoring.accept(c, &entry))
+    }
+    fn note_clock(&self, now: &str) -> Result<()> {
+        let (chain, now) = (Arc::clone(&self.chain), now.to_owned());
+        self.write(move |c| clock::note(c, chain.as_ref(), &now, true))
+    }
+    fn audit_coverage(&self) -> Result<Coverage> {
+        self.read(covered::coverage)
     }
 
     fn put_subscription(&self, new: NewSubscription, audit: NewAudit) -> Result<()> {
@@ -561,7 +705,7 @@ impl Store for SqliteStore {
         self.writer.as_ref().map_or(Health::Ok, writer::Writer::health)
     }
     fn verify(&self) -> Result<VerifyReport> {
-        self.read(|c| Ok(verify::verify(c, self.chain.as_ref())))
+        self.read(|c| Ok(verify::verify(c, self.chain.as_ref(), &self.anchoring)))
     }
     fn backup(&self, to: &Path) -> Result<Backup> {
         backup::backup(&self.database, to)

@@ -1,8 +1,9 @@
 //! Everything that can be checked without a key. Looks, and repairs nothing.
 
-use super::super::Result;
 use super::super::rows::*;
-use super::{audit, rows, sha256_hex, trouble};
+use super::super::{AnchorFault, Result};
+use super::anchor::Anchoring;
+use super::{audit, covered, rows, sha256_hex, trouble};
 use rusqlite::Connection;
 
 /// Rules that a query can check: its rows name the places where the rule is broken. What only the reader of a
@@ -15,16 +16,42 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "positions-without-hole",
-        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations on positions '
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations of a stratum on positions '
                 || min(position) || ' to ' || max(position)
-           FROM allocation GROUP BY list_id
+           FROM allocation GROUP BY list_id, stratum
          HAVING min(position) <> 1 OR max(position) <> count(*) OR count(DISTINCT position) <> count(*)",
     ),
     (
+        "numbers-without-hole",
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations with the numbers '
+                || min(number) || ' to ' || max(number)
+           FROM allocation GROUP BY list_id
+         HAVING min(number) <> 1 OR max(number) <> count(*) OR count(DISTINCT number) <> count(*)",
+    ),
+    (
         "list-complete",
-        "SELECT 'allocation list ' || l.id || ': ' || count(s.position) || ' slots instead of ' || l.total
+        "SELECT 'allocation list ' || l.id || ': ' || count(s.position) || ' slots instead of ' || l.slots
            FROM allocation_list l LEFT JOIN allocation_slot s ON s.list_id = l.id
-          GROUP BY l.id HAVING count(s.position) <> l.total OR max(s.position) <> l.total",
+          GROUP BY l.id HAVING count(s.position) <> l.slots",
+    ),
+    (
+        "slots-without-hole",
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' slots of a stratum on positions '
+                || min(position) || ' to ' || max(position)
+           FROM allocation_slot GROUP BY list_id, stratum HAVING min(position) <> 1 OR max(position) <> count(*)",
+    ),
+    (
+        "allocation-within-total",
+        "SELECT 'allocation list ' || l.id || ': more allocations than were planned' FROM allocation_list l
+          WHERE (SELECT count(*) FROM allocation a WHERE a.list_id = l.id) > l.total",
+    ),
+    // Allocations of earlier versions have neither; every later one has both.
+    (
+        "allocation-is-signed",
+        "SELECT 'allocation ' || a.id || ': its signature is missing or of another' FROM allocation a
+          WHERE NOT (a.signature IS NULL AND a.leaf = '')
+            AND (a.leaf = '' OR NOT EXISTS (SELECT 1 FROM signature s WHERE s.id = a.signature
+                                               AND s.subject = a.subject AND s.actor = a.actor))",
     ),
     (
         "record-has-inbox-row",
@@ -105,6 +132,11 @@ const HASHES: &[(&str, &str, &str)] = &[
         "SELECT q.id, q.sha256, ifnull(q.bytes, i.bytes) FROM quarantine q LEFT JOIN inbox i ON i.seq = q.inbox_seq
           ORDER BY q.id",
     ),
+    (
+        "signature-hash",
+        "signature",
+        "SELECT id, record_sha256, CAST(record AS BLOB) FROM signature ORDER BY id",
+    ),
 ];
 
 const COUNT_BY_STATE: &str = "SELECT count(*) FILTER (WHERE state = 'pending'),
@@ -129,8 +161,9 @@ impl Findings {
     }
 }
 
-pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
+pub(super) fn verify(c: &Connection, chain: &dyn Chain, anchoring: &Anchoring) -> VerifyReport {
     let mut findings = Findings::default();
+    let mut notes = Vec::new();
 
     let integrity = rows(c, "checking the database", "PRAGMA integrity_check", [], |r| r.get(0));
     findings.add(
@@ -150,10 +183,27 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
         });
         findings.add(check, other);
     }
-    let broken = first_broken_link(c, chain).map(|link| {
-        link.map(|n| format!("audit {n}: does not follow from the entry before it")).into_iter().collect()
+    let broken = audit::walk(c, chain, None).map(|walked| {
+        let told = walked.broken.map(|n| format!("audit {n}: does not follow from the entry before it"));
+        told.into_iter().collect()
     });
     findings.add("audit-chain", broken);
+    let coverage = covered::coverage(c).map(|coverage| {
+        notes.extend(coverage.note());
+        coverage.findings
+    });
+    findings.add("audit-covers", coverage);
+    let anchored = anchoring.compare(c).map(|stands| {
+        let text = stands.refusal().map(|refusal| refusal.text);
+        match stands.fault.is_some_and(AnchorFault::is_evidence) {
+            true => text.into_iter().collect(),
+            false => {
+                notes.extend(text);
+                Vec::new()
+            }
+        }
+    });
+    findings.add("audit-anchor", anchored);
 
     let count = |sql: &str| c.query_row(sql, [], |r| r.get::<_, i64>(0)).map_err(trouble("counting"));
     let inbox = c.query_row(COUNT_BY_STATE, [], |r| {
@@ -174,6 +224,7 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
         allocations: findings.number("allocations", count("SELECT count(*) FROM allocation")),
         audit_entries: findings.number("audit", count("SELECT count(*) FROM audit")),
         findings: findings.0,
+        notes,
     }
 }
 
@@ -195,22 +246,4 @@ fn other_bytes(c: &Connection, sql: &str) -> Result<Vec<i64>> {
         Ok(found)
     };
     query().map_err(trouble("checking hashes"))
-}
-
-fn first_broken_link(c: &Connection, chain: &dyn Chain) -> Result<Option<u64>> {
-    let query = || -> rusqlite::Result<Option<u64>> {
-        let mut statement = c.prepare("SELECT * FROM audit ORDER BY sequence")?;
-        let mut previous: Option<AuditEntry> = None;
-        for entry in statement.query_map([], audit::read)? {
-            let entry = entry?;
-            let before = previous.as_ref().map(|p| (p.sequence, p.hash.as_str()));
-            let expected = chain.next(before, &entry.entry);
-            if (entry.sequence, &entry.hash, &entry.previous) != (expected.0, &expected.1, &expected.2) {
-                return Ok(Some(entry.sequence));
-            }
-            previous = Some(entry);
-        }
-        Ok(None)
-    };
-    query().map_err(trouble("checking the audit chain"))
 }
