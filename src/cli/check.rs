@@ -133,6 +133,15 @@ fn definition(
             trial.value_sets.len()
         ));
         lines.push(format!("ok    definition        {}", trial.hash));
+        if let Err(text) = trial::not_looser(config, trial) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                place: "config".into(),
+                id: "TB-C003",
+                text,
+                hint: "remove writeback.arm: the trial says what holds".into(),
+            });
+        }
     }
     Ok(trial)
 }

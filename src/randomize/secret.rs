@@ -55,6 +55,14 @@ secret_bytes! {
     SealKey, "key of the allocation list"
 }
 secret_bytes! {
+    /// The statistician's secret key. It is made and kept on the statistician's machine.
+    StatisticianSecret, "statistician's secret key"
+}
+secret_bytes! {
+    /// 32 fresh random bytes from which a seal's ephemeral secrets follow. To be dropped after use.
+    Ephemeral, "ephemeral secret"
+}
+secret_bytes! {
     /// The 32 bytes that hide a slot's arm in its leaf. With salt and leaf the arm is found by
     /// trying each, so a salt is guarded as its arm is.
     Salt, "salt of the slot"
