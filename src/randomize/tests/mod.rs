@@ -9,7 +9,7 @@ mod published;
 mod sealing;
 mod statistics;
 
-use super::{Arms, Content, Factor, Plan, Scheme};
+use super::{Arms, Factor, Plan, Scheme};
 
 fn two_arms() -> Arms {
     Arms::new(["single infusion", "double infusion"]).expect("two arms")
@@ -27,12 +27,4 @@ fn factors_of(factors: &[(&str, &[&str])]) -> Vec<Factor> {
 /// A plan for two arms.
 fn plan_of(scheme: Scheme, factors: &[(&str, &[&str])], total: u32) -> Plan {
     Plan { scheme, arms: two_arms(), factors: factors_of(factors), total }
-}
-
-/// The index of the arm of a place that holds one.
-fn index_of(content: &Content) -> usize {
-    match content {
-        Content::Arm(index) => *index,
-        Content::Draw(_) => panic!("an arm is expected"),
-    }
 }
