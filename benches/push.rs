@@ -253,8 +253,7 @@ impl Bench {
     async fn new(stop: &CancellationToken) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let chain = AuditChain::anchored(Arc::new(FileAnchor::new(&folder.path().join("anchor"))));
-        let store =
-            SqliteStore::open(folder.path(), "bench", "2026-11-23T08:00:00.000Z", Arc::new(chain));
+        let store = SqliteStore::open(folder.path(), "bench", "2026-11-23T08:00:00.000Z", Arc::new(chain));
         let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
         let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo()).ok().map(Arc::new);
         let trial = trial.expect("the shipped trial");

@@ -5,8 +5,8 @@
 
 mod account;
 pub mod changes;
-pub mod dossier;
 mod deviation;
+pub mod dossier;
 pub mod intake;
 pub mod poison;
 pub mod questions;
@@ -312,11 +312,7 @@ impl Pipeline {
     }
 
     /// The same, and on how many records it rests.
-    fn screened(
-        &self,
-        subject: &str,
-        as_of: NaiveDate,
-    ) -> Result<(Screening, String, usize), StoreError> {
+    fn screened(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String, usize), StoreError> {
         let mut input = Sha256::new();
         let group = self.store.group(subject)?;
         let (members, open) = match identity::stands(&group, subject) {

@@ -30,7 +30,9 @@ impl fmt::Display for Line {
 
 /// The text is not a line of an anchor file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a line of an anchor file: a sequence number, `sha256:` with 64 digits and a UTC time are expected")]
+#[error(
+    "not a line of an anchor file: a sequence number, `sha256:` with 64 digits and a UTC time are expected"
+)]
 pub struct NotALine;
 
 impl FromStr for Line {

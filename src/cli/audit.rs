@@ -90,7 +90,8 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
     }
 }
 
-const CHANGED: &str = "the log was changed: keep a copy, find out who had access, restore a copy that verifies";
+const CHANGED: &str =
+    "the log was changed: keep a copy, find out who had access, restore a copy that verifies";
 
 fn unverified(what: impl Into<String>) -> Failure {
     Failure::new(exit::UNVERIFIED, what, CHANGED)
@@ -101,10 +102,7 @@ fn broken(found: Break) -> Failure {
 }
 
 /// Calls `each` with every row, oldest first.
-fn every(
-    store: &dyn Store,
-    mut each: impl FnMut(AuditEntry) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn every(store: &dyn Store, mut each: impl FnMut(AuditEntry) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut from = 0;
     loop {
         let rows = store.audit_entries(from, 1000)?;
@@ -167,7 +165,8 @@ fn verify_store(global: &Global, shell: &Shell, named: Option<&Path>) -> Outcome
     }
     notes.extend(coverage.note());
     let covered = json!({"decisions": coverage.decisions, "allocations": coverage.allocations});
-    let text = format!("{} decisions and {} allocations as audited", coverage.decisions, coverage.allocations);
+    let text =
+        format!("{} decisions and {} allocations as audited", coverage.decisions, coverage.allocations);
     print_verified(global, end, Some(told), Some((covered, text)), &notes)
 }
 
@@ -401,7 +400,15 @@ fn cells(row: &AuditEntry) -> Vec<String> {
         None => e.detail.clone(),
     };
     let subject = e.subject.clone().unwrap_or_default();
-    let cells = [row.sequence.to_string(), e.at.clone(), e.actor.clone(), e.role.clone(), e.action.clone(), subject, detail];
+    let cells = [
+        row.sequence.to_string(),
+        e.at.clone(),
+        e.actor.clone(),
+        e.role.clone(),
+        e.action.clone(),
+        subject,
+        detail,
+    ];
     cells.iter().map(|text| audit_text::printable(text)).collect()
 }
 
@@ -549,7 +556,11 @@ mod tests {
             (&[0, 1, 1, 2, 3], 3),
         ] {
             let failure = proved(&with(order)).expect_err("another order");
-            assert!(failure.message.starts_with(&format!("audit entry {entry}:")), "{order:?}: {}", failure.message);
+            assert!(
+                failure.message.starts_with(&format!("audit entry {entry}:")),
+                "{order:?}: {}",
+                failure.message
+            );
         }
         // What is only cut off is as good as before; the anchor knows better.
         assert!(proved(&with(&[0, 1])).is_ok());

@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 /// A text on one line: control characters, and marks that turn the direction of a line, are shown as codes.
 pub fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks = |c: char| c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}');
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -70,7 +71,11 @@ pub fn dossier(d: &Dossier) -> String {
     section(&mut text, "signatures", d.signatures.len());
     for s in &d.signatures {
         let by = printable(&s.by);
-        let _ = writeln!(text, "  {}  {} by {by} ({}), {}; entry {}", s.at, s.action, s.role, s.signature, s.entry);
+        let _ = writeln!(
+            text,
+            "  {}  {} by {by} ({}), {}; entry {}",
+            s.at, s.action, s.role, s.signature, s.entry
+        );
     }
     text
 }
@@ -86,7 +91,8 @@ fn decision(text: &mut String, d: &Decided, with_grounds: bool) {
         false => format!(" by {}", d.deciding.join(" ")),
     };
     let records = d.records.as_ref().map(|n| format!(", on {n} records")).unwrap_or_default();
-    let entry = d.entry.map_or_else(|| "before the log covered decisions".to_owned(), |n| format!("entry {n}"));
+    let entry =
+        d.entry.map_or_else(|| "before the log covered decisions".to_owned(), |n| format!("entry {n}"));
     let _ = writeln!(text, "  {}  {}{by}, for {days}{records}; {entry}", d.at, d.decision);
     if !with_grounds {
         return;

@@ -268,7 +268,8 @@ fn audited(store: &dyn Store, report: &mut Report) -> Result<(), Failure> {
         let Some(last) = rows.last() else { break };
         from = last.sequence + 1;
         for row in &rows {
-            let fits = crate::store::chain::entry(row).map(|entry| chain.follow(&entry).map_err(|e| e.to_string()));
+            let fits =
+                crate::store::chain::entry(row).map(|entry| chain.follow(&entry).map_err(|e| e.to_string()));
             let broken = match fits {
                 Some(Ok(())) => continue,
                 Some(Err(text)) => text,

@@ -4,11 +4,11 @@ use super::output::{Out, table};
 use super::shell::{Shell, now, today};
 use super::{Failure, Global, Outcome, Output, allocation, exit};
 use crate::pipeline::{detail, stamp};
-use crate::store::{Backup, Finding, InboxState, NewAudit, QuarantineState};
+use crate::store::{Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub enum QuarantineCommand {
@@ -120,7 +120,12 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             for q in open.iter().filter(|q| rows.contains(&q.inbox_seq)) {
                 if !still.contains(&(q.inbox_seq, q.path.clone(), q.reason.clone())) {
                     let id = q.id.to_string();
-                    let resolved = [("quarantine", &*id), ("code", &*q.reason), ("before", "open"), ("after", "resolved")];
+                    let resolved = [
+                        ("quarantine", &*id),
+                        ("code", &*q.reason),
+                        ("before", "open"),
+                        ("after", "resolved"),
+                    ];
                     store.resolve_quarantine(q.id, signed.entry("quarantine.resolve", &resolved))?;
                 }
             }
@@ -233,11 +238,12 @@ impl Signed {
     }
 }
 
-/// A copy changes nothing, and is made while another process writes: then it cannot be written down here.
-fn audited(global: &Global, shell: &Shell, a: &BackupArguments, backup: &Backup) {
-    let bytes = backup.bytes.to_string();
-    let made = [("bytes", &*bytes), ("sha256", &*backup.sha256)];
-    let written = shell.open("backup").and_then(|store| Ok(store.append_audit(a.signed.entry("backup", &made))?));
+/// Before the copy is made, so that a copy knows of itself. It changes nothing, and is made also while
+/// another process writes: then it cannot be written down here.
+fn audited(global: &Global, shell: &Shell, a: &BackupArguments) {
+    let to = a.to.display().to_string();
+    let entry = a.signed.entry("backup", &[("to", &*to)]);
+    let written = shell.open("backup").and_then(|store| Ok(store.append_audit(entry)?));
     if let Err(failure) = written {
         global.note(&format!("the audit log does not know of this copy: {}", failure.message));
     }
@@ -246,10 +252,14 @@ fn audited(global: &Global, shell: &Shell, a: &BackupArguments, backup: &Backup)
 pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
     let shell = Shell::new(global)?;
     super::attest::signed(&a.signed.by)?;
+    // Of another schema than ours nothing is written; what cannot be made is not written down.
+    drop(shell.look()?);
+    let folder = a.to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !a.to.exists() && folder.is_dir() {
+        audited(global, &shell, a);
+    }
     let store = shell.look()?;
     let backup = store.backup(&a.to)?;
-    drop(store);
-    audited(global, &shell, a, &backup);
     let mut out = Out::new();
     if global.output() == Output::Table {
         out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;

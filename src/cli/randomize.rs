@@ -188,7 +188,8 @@ fn refused(error: &AllocateError) -> Failure {
     };
     match error {
         AllocateError::Refused(r) => {
-            let unverified = ["list-unverified", "audit-unanchored", "audit-broken"].contains(&r.code.as_str());
+            let unverified =
+                ["list-unverified", "audit-unanchored", "audit-broken"].contains(&r.code.as_str());
             let code = if unverified { exit::UNVERIFIED } else { exit::NOT_PERMITTED };
             Failure::new(code, format!("not randomized ({}): {}", r.code, r.text), hint)
         }

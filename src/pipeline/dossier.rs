@@ -310,7 +310,8 @@ fn allocation(
 fn deviations(store: &dyn Store, subject: &str, stated: &[Stated]) -> Result<Vec<Deviated>, StoreError> {
     let seen = |id: i64| {
         let id = id.to_string();
-        let is_one = |s: &&Stated| s.action == "deviation.acknowledge" && s.detail.get("deviation") == Some(&id);
+        let is_one =
+            |s: &&Stated| s.action == "deviation.acknowledge" && s.detail.get("deviation") == Some(&id);
         stated.iter().find(is_one).cloned()
     };
     let all = store.deviations(None)?.into_iter().filter(|d| d.subject == subject);

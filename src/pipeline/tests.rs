@@ -151,7 +151,8 @@ impl World {
             true => Ok(Drawn { arm: "A".into(), salt: "s".into(), proof: "{}".into() }),
             false => Err(crate::store::Refusal { code: "undetermined".into(), text: "not eligible".into() }),
         });
-        let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
+        let at = stamp(self.now());
+        let request = AllocationRequest { trial, at, ..request(subject, &format!("key {subject}")) };
         self.store.allocate(request, check).map(drop).map_err(|e| e.to_string())
     }
 

@@ -151,7 +151,8 @@ impl Anchor for FileAnchor {
             file.seek(SeekFrom::Start(from))?;
             Read::by_ref(&mut file).take(length - from).read_to_end(&mut tail)?;
             // The first line of a part may be cut in front.
-            let whole = if from == 0 { Some(0) } else { tail.iter().position(|b| *b == b'\n').map(|i| i + 1) };
+            let whole =
+                if from == 0 { Some(0) } else { tail.iter().position(|b| *b == b'\n').map(|i| i + 1) };
             if let Some(line) = whole.and_then(|start| anchor::last(tail.get(start..)?)) {
                 let Line { head, at } = line;
                 return Ok(Some(AnchorHead { sequence: head.sequence, hash: head.hash.to_string(), at }));
@@ -295,8 +296,7 @@ mod tests {
     #[test]
     fn a_fault_has_its_own_word_sentence_and_remedy() {
         for fault in AnchorFault::ALL {
-            let status =
-                AnchorStatus { place: Some("/a".into()), last: None, fault: Some(*fault) };
+            let status = AnchorStatus { place: Some("/a".into()), last: None, fault: Some(*fault) };
             let refusal = status.refusal().expect("refused");
             assert_eq!(refusal.code, "audit-unanchored");
             assert!(refusal.text.contains(fault.word()) && refusal.text.contains("/a"), "{}", refusal.text);

@@ -472,7 +472,8 @@ impl<P: Pull> Watcher<P> {
             }
             Told::Gone => {
                 // Asked again and again: written down once.
-                let audit = (s.state != SubscriptionState::Off).then(|| self.moved(s, SubscriptionState::Off));
+                let audit =
+                    (s.state != SubscriptionState::Off).then(|| self.moved(s, SubscriptionState::Off));
                 let off = SubscriptionChange::State(SubscriptionState::Off);
                 self.store.change_subscription(&s.id, off, audit)?;
             }

@@ -81,7 +81,13 @@ impl Anchoring {
                     self.committed(c);
                 }
                 Some(fault) => {
-                    tracing::error!(event = "audit.anchor", code = fault.word(), place, "{}", fault.meaning());
+                    tracing::error!(
+                        event = "audit.anchor",
+                        code = fault.word(),
+                        place,
+                        "{}",
+                        fault.meaning()
+                    );
                 }
             },
         }
@@ -230,7 +236,8 @@ impl Anchoring {
         let mut detail: BTreeMap<String, String> =
             serde_json::from_str(&entry.detail).map_err(|e| StoreError::storage(doing, e))?;
         let chain = audit::head(c)?.map_or_else(|| empty(&entry.at), |e| anchored(&e));
-        detail.insert("before".into(), stands.last.map_or_else(|| "none".to_owned(), |head| head.to_string()));
+        detail
+            .insert("before".into(), stands.last.map_or_else(|| "none".to_owned(), |head| head.to_string()));
         detail.insert("after".into(), chain.to_string());
         if let Some(fault) = stands.fault {
             detail.insert("fault".into(), fault.word().to_owned());

@@ -109,7 +109,8 @@ fn every_commit_is_written_out_and_only_a_person_waits_for_the_disk() {
 #[test]
 fn what_is_done_to_the_log_is_found_and_blocks_randomization() {
     const AGAIN: &str = "INSERT INTO audit SELECT sequence + 1, at, actor, role, action, subject, detail, previous, 'x' FROM audit WHERE sequence = 20";
-    const SWAP: &str = "UPDATE audit SET sequence = -1 WHERE sequence = 7; UPDATE audit SET sequence = 7 WHERE sequence = 8;
+    const SWAP: &str =
+        "UPDATE audit SET sequence = -1 WHERE sequence = 7; UPDATE audit SET sequence = 7 WHERE sequence = 8;
                         UPDATE audit SET sequence = 8 WHERE sequence = -1";
     #[rustfmt::skip]
     let table: &[(&str, &str, &str, &[&str])] = &[
@@ -119,7 +120,7 @@ fn what_is_done_to_the_log_is_found_and_blocks_randomization() {
         ("two are swapped",            SWAP,                                                       "audit-broken",     &["audit-chain"]),
         ("one is put in twice",        AGAIN,                                                      "audit-broken",     &["audit-chain"]),
         ("one is put in before",       "INSERT INTO audit SELECT -5, at, actor, role, action, subject, detail, previous, 'x' FROM audit WHERE sequence = 20",
-                                                                                                   "storage-failed",   &["audit-chain", "audit-covers"]),
+                                                                                                   "corrupt",          &["audit-chain", "audit-covers"]),
         ("a time",                     "UPDATE audit SET at = replace(at, '08:', '09:') WHERE sequence = 9",       "audit-broken", &["audit-chain"]),
         ("an actor",                   "UPDATE audit SET actor = 'dr-lj' WHERE sequence = 9",                     "audit-broken", &["audit-chain"]),
         ("a role",                     "UPDATE audit SET role = 'investigatoR' WHERE sequence = 9",               "audit-broken", &["audit-chain"]),
@@ -260,8 +261,15 @@ fn an_anchor_file_is_made_once_and_missed_when_it_is_gone() {
         history(&SqliteStore::open(&data, "trialbridge test", NOW, chain).expect("opened"));
     }
     {
-        let looking = SqliteStore::open_read_only(&data, Arc::new(AuditChain::anchored(Arc::new(FileAnchor::new(&path)))));
-        assert_eq!(fault(&looking.expect("opened")), Some(AnchorFault::Unwritten), "not made yet, and not accused");
+        let looking = SqliteStore::open_read_only(
+            &data,
+            Arc::new(AuditChain::anchored(Arc::new(FileAnchor::new(&path)))),
+        );
+        assert_eq!(
+            fault(&looking.expect("opened")),
+            Some(AnchorFault::Unwritten),
+            "not made yet, and not accused"
+        );
         assert!(!path.exists(), "whoever looks makes nothing");
     }
     assert_eq!(fault(&open(&path)), None);
@@ -274,7 +282,9 @@ fn an_anchor_file_is_made_once_and_missed_when_it_is_gone() {
         assert_eq!(fault(&store), None);
         store.append_audit(audit("goes on")).expect("appended");
     }
-    assert!(fs::read_to_string(&path).expect("there").lines().last().is_some_and(|l| l.starts_with("21 sha256:")));
+    assert!(
+        fs::read_to_string(&path).expect("there").lines().last().is_some_and(|l| l.starts_with("21 sha256:"))
+    );
     // Moved together with the configuration.
     let moved = dir.path().join("moved");
     fs::rename(&path, &moved).expect("moved");
@@ -355,13 +365,21 @@ fn decisions_of_an_older_version_are_counted_and_not_accused() {
     // As that version wrote it.
     let older = NewAudit { detail: r#"{"decision":"eligible"}"#.into(), ..by("service", "decide") };
     store.append_audit(older).expect("appended");
-    assert_eq!(store.audit_coverage().expect("compared").note().as_deref(), Some("2 decisions before entry the next are not covered"));
-    store.put_decision(NewDecision { records: 7, ..decision("Patient/8", "{\"new\":1}") }).expect("a decision");
+    assert_eq!(
+        store.audit_coverage().expect("compared").note().as_deref(),
+        Some("2 decisions before entry the next are not covered")
+    );
+    store
+        .put_decision(NewDecision { records: 7, ..decision("Patient/8", "{\"new\":1}") })
+        .expect("a decision");
     let coverage = store.audit_coverage().expect("compared");
     assert_eq!(coverage.note().as_deref(), Some("2 decisions before entry 2 are not covered"));
     assert_eq!((coverage.decisions, coverage.findings.len()), (1, 0));
     let entry = store.audit_head().expect("read").expect("an entry").entry;
-    assert_eq!((entry.actor.as_str(), entry.role.as_str(), entry.action.as_str()), ("trialbridge", "service", "decide"));
+    assert_eq!(
+        (entry.actor.as_str(), entry.role.as_str(), entry.action.as_str()),
+        ("trialbridge", "service", "decide")
+    );
     let detail: BTreeMap<String, String> = serde_json::from_str(&entry.detail).expect("a map");
     let json = format!("sha256:{}", sha256_hex(b"{\"new\":1}"));
     let expected = [
@@ -396,7 +414,8 @@ fn a_failing_audit_insert_undoes_the_action() {
     let before = place.lines();
     store
         .write(|c| {
-            let sql = "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'failpoint'); END";
+            let sql =
+                "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'failpoint'); END";
             run(c, "testing", sql, [])
         })
         .expect("the failpoint is set");

@@ -63,9 +63,8 @@ pub(super) fn coverage(c: &Connection) -> Result<Coverage> {
 fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
     let doing = "holding decisions against the audit";
     let failed = trouble(doing);
-    let mut statement = c
-        .prepare("SELECT * FROM audit WHERE action = ?1 ORDER BY sequence")
-        .map_err(&failed)?;
+    let mut statement =
+        c.prepare("SELECT * FROM audit WHERE action = ?1 ORDER BY sequence").map_err(&failed)?;
     let entries = statement.query_map([DECIDE], audit::read).map_err(&failed)?;
     let mut entries = entries
         .filter_map(|entry| match entry {
@@ -90,7 +89,10 @@ fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
                 found = Some((entry, detail));
                 break;
             }
-            told(coverage, format!("decision {number}: audit entry {} tells of it, and it is gone", entry.sequence));
+            told(
+                coverage,
+                format!("decision {number}: audit entry {} tells of it, and it is gone", entry.sequence),
+            );
         }
         let Some((entry, detail)) = found else {
             match coverage.decisions_from {
@@ -101,7 +103,8 @@ fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
         };
         coverage.decisions += 1;
         let said = |key: &str| detail.get(key).map(String::as_str);
-        let (deciding, json) = (row.deciding.join(" "), format!("sha256:{}", sha256_hex(row.json.as_bytes())));
+        let (deciding, json) =
+            (row.deciding.join(" "), format!("sha256:{}", sha256_hex(row.json.as_bytes())));
         let other = differing(&[
             ("subject", &row.subject, entry.entry.subject.as_deref()),
             ("time", &row.decided_at, Some(&entry.entry.at)),
@@ -113,13 +116,17 @@ fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
             ("content", &json, said("json")),
         ]);
         if let Some(what) = other {
-            let text = format!("decision {}: its {what} is not what audit entry {} says", row.seq, entry.sequence);
+            let text =
+                format!("decision {}: its {what} is not what audit entry {} says", row.seq, entry.sequence);
             told(coverage, text);
         }
     }
     for rest in entries {
         let (number, entry, _) = rest.map_err(&failed)?;
-        told(coverage, format!("decision {number}: audit entry {} tells of it, and it is gone", entry.sequence));
+        told(
+            coverage,
+            format!("decision {number}: audit entry {} tells of it, and it is gone", entry.sequence),
+        );
     }
     Ok(())
 }
@@ -128,7 +135,8 @@ fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
 fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
     let doing = "holding allocations against the audit";
     let mut entries = BTreeMap::new();
-    let drawn = rows(c, doing, "SELECT * FROM audit WHERE action = 'allocate' ORDER BY sequence", [], audit::read)?;
+    let drawn =
+        rows(c, doing, "SELECT * FROM audit WHERE action = 'allocate' ORDER BY sequence", [], audit::read)?;
     for entry in drawn {
         let detail = particulars(&entry.entry.detail).unwrap_or_default();
         if let Some(id) = detail.get("allocation").cloned() {

@@ -1,7 +1,7 @@
 //! Everything that can be checked without a key. Looks, and repairs nothing.
 
-use super::super::{AnchorFault, Result};
 use super::super::rows::*;
+use super::super::{AnchorFault, Result};
 use super::anchor::Anchoring;
 use super::{audit, covered, rows, sha256_hex, trouble};
 use rusqlite::Connection;
