@@ -320,7 +320,7 @@ fn every_tampering_is_found() {
         (
             "another participant",
             "UPDATE allocation SET subject = 'Patient/p-003'".into(),
-            [false, true, false],
+            [false, true, true],
         ),
         ("slots swapped", swap.into(), [true, false, false]),
         (
