@@ -5,7 +5,9 @@ use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, shell, trial};
 use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
+use crate::randomize::Public;
 use crate::source::{mllp, needs};
+use crate::store::{SqliteStore, Store};
 use clap::Args;
 use serde::Serialize;
 
@@ -58,6 +60,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             });
         }
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
+        if let Some(trial) = &trial {
+            list(config, trial, &mut findings);
+        }
         listener(config, &mut findings, &mut lines);
         if !arguments.no_network {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
@@ -140,6 +145,25 @@ fn definition(
         }
     }
     Ok(trial)
+}
+
+/// What the list that is there leaves to one key alone. Where there is no store yet, there is nothing to say.
+fn list(config: &Config, trial: &Trial, findings: &mut Vec<Finding>) {
+    let chain = std::sync::Arc::new(shell::AuditChain);
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, chain) else { return };
+    let Ok(Some(list)) = store.allocation_list(&trial.study.id) else { return };
+    let is_sealed_to_nobody =
+        serde_json::from_str::<Public>(&list.json).is_ok_and(|public| public.header.statisticians.is_empty());
+    if is_sealed_to_nobody {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            place: "allocation".into(),
+            id: "TB-C004",
+            text: "the allocation list is sealed to no statistician: without the key file nobody can ever open it"
+                .into(),
+            hint: "keep a copy of the key file where neither the data nor those who enrol are".into(),
+        });
+    }
 }
 
 /// The files that the MLLP listener needs, without listening.
