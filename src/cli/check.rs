@@ -7,9 +7,11 @@ use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
 use crate::randomize::Public;
 use crate::source::{mllp, needs};
-use crate::store::{SqliteStore, Store};
+use crate::store::{AnchorStatus, SqliteStore, Store};
 use clap::Args;
 use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -64,6 +66,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             list(config, trial, &mut findings);
         }
         listener(config, &mut findings, &mut lines);
+        anchored(config, &mut findings, &mut lines);
         if !arguments.no_network {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
         }
@@ -138,7 +141,7 @@ fn definition(
             findings.push(Finding {
                 severity: Severity::Error,
                 place: "config".into(),
-                id: "TB-C003",
+                id: "TB-C005",
                 text,
                 hint: "remove writeback.arm: the trial says what holds".into(),
             });
@@ -149,8 +152,8 @@ fn definition(
 
 /// What the list that is there leaves to one key alone. Where there is no store yet, there is nothing to say.
 fn list(config: &Config, trial: &Trial, findings: &mut Vec<Finding>) {
-    let chain = std::sync::Arc::new(shell::AuditChain);
-    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, chain) else { return };
+    let Ok(chain) = shell::chain(config) else { return };
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain)) else { return };
     let Ok(Some(list)) = store.allocation_list(&trial.study.id) else { return };
     let is_sealed_to_nobody =
         serde_json::from_str::<Public>(&list.json).is_ok_and(|public| public.header.statisticians.is_empty());
@@ -158,7 +161,7 @@ fn list(config: &Config, trial: &Trial, findings: &mut Vec<Finding>) {
         findings.push(Finding {
             severity: Severity::Warning,
             place: "allocation".into(),
-            id: "TB-C004",
+            id: "TB-C006",
             text: "the allocation list is sealed to no statistician: without the key file nobody can ever open it"
                 .into(),
             hint: "keep a copy of the key file where neither the data nor those who enrol are".into(),
@@ -181,6 +184,34 @@ fn listener(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String
             text,
             hint: "certificate and key are PEM files; the key has mode 0600".into(),
         }),
+    }
+}
+
+/// Whether the audit log is anchored, and agrees with its anchor.
+fn anchored(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>) {
+    let mut report = |severity, id, text: String, hint: &str| {
+        findings.push(Finding { severity, place: "audit".into(), id, text, hint: hint.into() });
+    };
+    let chain = match shell::chain(config) {
+        Ok(chain) => chain,
+        Err(failure) => return report(Severity::Error, "TB-C003", failure.message, &failure.hint),
+    };
+    let path = shell::anchor_path(config);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let text = format!("the folder of audit.anchor_file {} is not there", path.display());
+        let hint = "nobody can be randomized while the end of the audit log is written down nowhere";
+        return report(Severity::Warning, "TB-C004", text, hint);
+    }
+    // Without a store there is nothing to compare, and a store that cannot be opened is `doctor`'s finding.
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain)) else { return };
+    match store.audit_anchor() {
+        Ok(AnchorStatus { fault: Some(fault), .. }) => {
+            let text = format!("{} ({}); nobody can be randomized", fault.meaning(), path.display());
+            report(Severity::Warning, "TB-C004", text, fault.remedy());
+        }
+        Ok(_) => lines.push(format!("ok    audit             anchored in {}", path.display())),
+        Err(_) => {}
     }
 }
 

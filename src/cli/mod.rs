@@ -2,6 +2,8 @@
 
 pub mod allocation;
 pub mod attest;
+pub mod audit;
+mod audit_text;
 pub mod check;
 pub mod definition;
 pub mod demo;
@@ -24,6 +26,7 @@ pub mod sub;
 pub mod subjects;
 pub mod trial;
 pub mod unblind;
+pub mod user;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};
@@ -112,6 +115,9 @@ pub struct Global {
     /// No progress bar
     #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
+    /// The password of whoever signs, mode 0600; else TRIALBRIDGE_PASSWORD, else it is asked for
+    #[arg(long, global = true, value_name = "FILE", env = "TRIALBRIDGE_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
     pub color: Colour,
 }
@@ -188,14 +194,17 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// The audit log
     #[command(subcommand)]
-    Audit(operations::AuditCommand),
+    Audit(audit::Command),
+    /// Who may work here, as what, and how they prove it
+    #[command(subcommand)]
+    User(user::Command),
     /// Send HL7 v2 messages over MLLP, or listen for them: to try a connection
     #[command(subcommand)]
     Hl7(hl7::Command),
     /// Prove the store: integrity, hashes, one slot a participant, audit chain
     Verify,
     /// Work everything out again from the inbox
-    Replay,
+    Replay(operations::ReplayArguments),
     /// Copy the store while it runs
     Backup(operations::BackupArguments),
 }
@@ -257,10 +266,11 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Quarantine(c) => operations::quarantine(global, c),
         Command::Sub(c) => sub::run(global, c),
         Command::Doctor(a) => doctor::run(global, a),
-        Command::Audit(c) => operations::audit(global, c),
+        Command::Audit(c) => audit::run(global, c),
+        Command::User(c) => user::run(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),
-        Command::Replay => operations::replay(global),
+        Command::Replay(a) => operations::replay(global, a),
         Command::Backup(a) => operations::backup(global, a),
     };
     match result {

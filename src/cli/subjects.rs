@@ -233,7 +233,7 @@ fn attached(key: &str, to: &str, root: Option<&Value>, only: Option<&str>) -> St
 }
 
 /// The changes in words, newest first; nothing where there are none.
-fn changed(changes: &[Change]) -> String {
+pub(super) fn changed(changes: &[Change]) -> String {
     let mut text = String::new();
     if !changes.is_empty() {
         text.push_str("\nwhat changed\n");

@@ -9,8 +9,7 @@ use super::{
     arms::Arms,
     digest::{Digest, Hex, Transcript, hex_array, to_hex},
     header::{Header, Version},
-    plan::Content,
-    secret::{Salt, SealKey, Seed},
+    secret::{Arm, Held, Salt, SealKey, Seed},
 };
 use orion::hazardous::{
     aead::xchacha20poly1305::{Nonce, SecretKey, XChaCha20Poly1305},
@@ -43,45 +42,21 @@ pub(crate) fn salt(version: Version, seed: &Seed, stratum: u32, position: u32) -
     Salt::new(fields.u32(position).digest().0)
 }
 
-/// What a slot holds, as the leaf hashes it and the seal hides it: an arm's name, or the hexadecimal
-/// digits of the seed of one draw.
-pub(crate) struct Text {
-    kind: Kind,
-    text: Zeroizing<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Arm = 0,
-    Draw = 1,
-}
-
-impl Text {
-    /// `None` where the arm is not one of these.
-    pub(crate) fn of(content: &Content, arms: &Arms) -> Option<Text> {
-        let (kind, text) = match content {
-            Content::Arm(index) => (Kind::Arm, arms.names().get(*index)?.clone()),
-            Content::Draw(seed) => (Kind::Draw, to_hex(seed.expose())),
-        };
-        Some(Text { kind, text: Zeroizing::new(text) })
-    }
-
-    /// The name of an arm.
-    pub(crate) fn arm(name: &str) -> Text {
-        Text { kind: Kind::Arm, text: Zeroizing::new(name.to_owned()) }
-    }
-
-    /// `None` where it names none of these arms, or is no seed.
-    pub(crate) fn content(&self, arms: &Arms) -> Option<Content> {
-        match self.kind {
-            Kind::Arm => arms.names().iter().position(|name| *name == *self.text).map(Content::Arm),
-            Kind::Draw => hex_array(&self.text).map(|bytes| Content::Draw(Seed::new(bytes))),
-        }
+/// The kind of what a slot holds, as one byte, and its text: an arm's name, or the hexadecimal digits of the
+/// seed of one draw.
+fn text(held: &Held) -> (u8, Zeroizing<String>) {
+    match held {
+        Held::Arm(arm) => (ARM, Zeroizing::new(arm.expose().to_owned())),
+        Held::Draw(seed) => (DRAW, Zeroizing::new(to_hex(seed.expose()))),
     }
 }
+
+const ARM: u8 = 0;
+const DRAW: u8 = 1;
 
 /// The leaf of a slot, with the mark 0x00 that RFC 6962 gives to leaves. A list of version 1 has no draws.
-pub(crate) fn leaf(header: &Header, stratum: u32, position: u32, salt: &Salt, text: &Text) -> Digest {
+pub(crate) fn leaf(header: &Header, stratum: u32, position: u32, salt: &Salt, held: &Held) -> Digest {
+    let (kind, text) = text(held);
     let list = header.id.as_bytes();
     let fields = match header.version() {
         Some(Version::V2) => Transcript::marked(0, "trialbridge/slot/v2")
@@ -89,38 +64,40 @@ pub(crate) fn leaf(header: &Header, stratum: u32, position: u32, salt: &Salt, te
             .u32(stratum)
             .u32(position)
             .fixed(salt.expose())
-            .fixed(&[text.kind as u8]),
+            .fixed(&[kind]),
         Some(Version::V1) | None => {
             Transcript::marked(0, "trialbridge/slot/v1").field(list).u32(position).fixed(salt.expose())
         }
     };
-    fields.field(text.text.as_bytes()).digest()
+    fields.field(text.as_bytes()).digest()
 }
 
 /// The plaintext of a slot: of one length, whatever it holds.
-pub(crate) fn slot_bytes(salt: &Salt, text: &Text) -> Zeroizing<Vec<u8>> {
+pub(crate) fn slot_bytes(salt: &Salt, held: &Held) -> Zeroizing<Vec<u8>> {
+    let (kind, text) = text(held);
     let mut plain = Zeroizing::new(vec![0; SLOT_BYTES_V2]);
     plain[..32].copy_from_slice(salt.expose());
-    plain[32] = text.kind as u8;
+    plain[32] = kind;
     // At most 127 bytes: a name by the construction of `Arms`, a seed has 64.
-    plain[33] = text.text.len() as u8;
-    plain[34..34 + text.text.len()].copy_from_slice(text.text.as_bytes());
+    plain[33] = text.len() as u8;
+    plain[34..34 + text.len()].copy_from_slice(text.as_bytes());
     plain
 }
 
 /// Reads the plaintext of a slot; `None` where no sealing gives these bytes.
-pub(crate) fn read_slot_bytes(version: Version, plain: &[u8]) -> Option<(Salt, Text)> {
+pub(crate) fn read_slot_bytes(version: Version, plain: &[u8]) -> Option<(Salt, Held)> {
     let (salt, rest) = plain.split_first_chunk::<32>()?;
     let (kind, name) = match version {
-        Version::V1 => (Kind::Arm, rest),
-        Version::V2 => match rest.split_first()? {
-            (0, name) => (Kind::Arm, name),
-            (1, name) => (Kind::Draw, name),
-            _ => return None,
-        },
+        Version::V1 => (ARM, rest),
+        Version::V2 => rest.split_first().map(|(&kind, name)| (kind, name))?,
     };
-    let text = Zeroizing::new(read_name(name)?.to_owned());
-    Some((Salt::new(*salt), Text { kind, text }))
+    let name = read_name(name)?;
+    let held = match kind {
+        ARM => Held::Arm(Arm::new(name)),
+        DRAW => Held::Draw(Seed::new(hex_array(name)?)),
+        _ => return None,
+    };
+    Some((Salt::new(*salt), held))
 }
 
 /// How long the plaintext of a slot is.

@@ -14,6 +14,7 @@
 
 pub mod arms;
 mod blocks;
+pub mod bundle;
 mod coin;
 pub mod digest;
 pub mod exact;
@@ -44,5 +45,5 @@ pub use seal::{
     Entropy, Header, Opened, Order, Public, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal,
     reveal_to, seal, verify_allocation, verify_leaf, verify_list, verify_sealed,
 };
-pub use secret::{Arm, Ephemeral, Salt, SealKey, Seed, StatisticianSecret};
+pub use secret::{Arm, Ephemeral, Held, Salt, SealKey, Seed, StatisticianSecret};
 pub use statistician::{SealedRecipe, StatisticianKey};

@@ -13,15 +13,14 @@
 
 pub use super::header::{FORMAT, FORMAT_V1, FactorLevels, Header, Origin, Stratum};
 use super::{
-    arms::Arms,
     digest::{Digest, Hex, hex_array},
     header::Version,
-    layout::{self, Text, key_id},
+    layout::{self, key_id},
     merkle,
     plan::{self, Content, Plan, draw_up},
     recipe::{self, Recipe},
     scheme::SchemeError,
-    secret::{Ephemeral, Salt, SealKey, Seed, StatisticianSecret},
+    secret::{Ephemeral, Held, Salt, SealKey, Seed, StatisticianSecret},
     statistician::{self, SealedRecipe, StatisticianKey},
 };
 use serde::{Deserialize, Serialize};
@@ -103,8 +102,7 @@ pub struct Entropy {
 pub struct Opened {
     pub stratum: u32,
     pub position: u32,
-    /// The arm by its index in the arms given, or the seed of one draw.
-    pub content: Content,
+    pub held: Held,
     /// With the proof, shows to whoever has the commitment that the content was fixed beforehand.
     pub salt: Salt,
     /// The hash of the content with its salt. May be stored: without the salt it tells nothing.
@@ -161,11 +159,6 @@ pub enum SealError {
          names the keys that open it"
     )]
     NotSealedTo { list: String, found: String },
-    #[error(
-        "allocation list {list}: {part} names an arm that the trial definition does not have; nothing was \
-         opened. Use the definition that the list was sealed under"
-    )]
-    Foreign { list: String, part: Part },
     #[error(
         "allocation list {list}: {part} is not as it was sealed; nothing was opened. The stored list was \
          altered or damaged: stop randomizing, keep the database as it is, restore a verified copy"
@@ -237,9 +230,9 @@ pub fn seal(order: &Order<'_>, key: &SealKey, entropy: &Entropy) -> Result<Seale
     let sealed = places.iter().zip(proofs).map(|(place, proof)| {
         let (stratum, position) = (place.stratum, place.position);
         let salt = layout::salt(Version::V2, &recipe.seed, stratum, position);
-        let text = recipe.text(place)?;
+        let held = recipe.held(place)?;
         let context = layout::slot_context(&header, Version::V2, stratum, position);
-        let (nonce, ciphertext) = layout::close(key, nonces, &context, &layout::slot_bytes(&salt, &text));
+        let (nonce, ciphertext) = layout::close(key, nonces, &context, &layout::slot_bytes(&salt, &held));
         Ok(SealedSlot { stratum, position, nonce, ciphertext, proof })
     });
     let slots = sealed.collect::<Result<Vec<_>, SealError>>()?;
@@ -321,9 +314,9 @@ impl Recipe {
         factors.map(|f| FactorLevels { name: f.name.clone(), levels: f.levels.clone() }).collect()
     }
 
-    fn text(&self, place: &plan::Place) -> Result<Text, SealError> {
+    fn held(&self, place: &plan::Place) -> Result<Held, SealError> {
         let part = part(place.stratum, place.position);
-        Text::of(&place.content, &self.plan.arms).ok_or(SealError::Imported { part })
+        Held::of(&place.content, &self.plan.arms).ok_or(SealError::Imported { part })
     }
 
     /// The leaves of all places, in order.
@@ -331,7 +324,7 @@ impl Recipe {
         let version = header.version().unwrap_or(Version::V2);
         let leaf = |place: &plan::Place| {
             let salt = layout::salt(version, &self.seed, place.stratum, place.position);
-            Ok(layout::leaf(header, place.stratum, place.position, &salt, &self.text(place)?))
+            Ok(layout::leaf(header, place.stratum, place.position, &salt, &self.held(place)?))
         };
         places.iter().map(leaf).collect()
     }
@@ -356,30 +349,21 @@ impl Recipe {
 ///
 /// # Errors
 /// [`SealError::WrongKey`]; [`SealError::Damaged`] where header or slot was altered;
-/// [`SealError::Uncommitted`] where the slot was sealed with this key but not in this list;
-/// [`SealError::Foreign`] where it names none of these arms.
-pub fn open_slot(
-    header: &Header,
-    slot: &SealedSlot,
-    key: &SealKey,
-    arms: &Arms,
-) -> Result<Opened, SealError> {
+/// [`SealError::Uncommitted`] where the slot was sealed with this key but not in this list.
+pub fn open_slot(header: &Header, slot: &SealedSlot, key: &SealKey) -> Result<Opened, SealError> {
     let version = check_header(header)?;
     check_key(header, key)?;
     let (stratum, position) = (slot.stratum, slot.position);
-    let part = part(stratum, position);
-    let damaged = || SealError::Damaged { list: header.id.clone(), part };
+    let damaged = || SealError::Damaged { list: header.id.clone(), part: part(stratum, position) };
     let context = layout::slot_context(header, version, stratum, position);
     if slot.ciphertext.0.len() != layout::slot_length(version) + layout::TAG_BYTES {
         return Err(damaged());
     }
     let plain = layout::open(key, &slot.nonce, &slot.ciphertext, &context).ok_or_else(damaged)?;
-    let (salt, text) = layout::read_slot_bytes(version, &plain).ok_or_else(damaged)?;
-    let leaf = layout::leaf(header, stratum, position, &salt, &text);
+    let (salt, held) = layout::read_slot_bytes(version, &plain).ok_or_else(damaged)?;
+    let leaf = layout::leaf(header, stratum, position, &salt, &held);
     verify_leaf(header, stratum, position, leaf, &slot.proof)?;
-    let foreign = || SealError::Foreign { list: header.id.clone(), part };
-    let content = text.content(arms).ok_or_else(foreign)?;
-    Ok(Opened { stratum, position, content, salt, leaf, proof: slot.proof.clone() })
+    Ok(Opened { stratum, position, held, salt, leaf, proof: slot.proof.clone() })
 }
 
 /// Does this leaf, at this place, belong to the commitment in `header`? Needs neither key nor arm: this is
@@ -402,36 +386,19 @@ pub fn verify_leaf(
     Err(uncommitted(header, part(stratum, position)))
 }
 
-/// Does this content, at this place, belong to the commitment in `header`? Needs no key: a monitor can
-/// ask it of a slot that was opened to them.
+/// Does what was held at this place belong to the commitment in `header`? Needs no key: a monitor can ask it
+/// of a slot that was opened to them.
 ///
 /// # Errors
 /// [`SealError::Uncommitted`] where it does not.
 pub fn verify_allocation(
     header: &Header,
     (stratum, position): (u32, u32),
-    content: &Content,
-    arms: &Arms,
+    held: &Held,
     salt: &Salt,
     proof: &[Digest],
 ) -> Result<(), SealError> {
-    let text = Text::of(content, arms).ok_or_else(|| uncommitted(header, part(stratum, position)))?;
-    verify_leaf(header, stratum, position, layout::leaf(header, stratum, position, salt, &text), proof)
-}
-
-/// [`verify_allocation`] for a slot that holds an arm, by its name.
-///
-/// # Errors
-/// [`SealError::Uncommitted`] where it does not belong to the commitment.
-pub fn verify_arm(
-    header: &Header,
-    (stratum, position): (u32, u32),
-    arm: &str,
-    salt: &Salt,
-    proof: &[Digest],
-) -> Result<(), SealError> {
-    let leaf = layout::leaf(header, stratum, position, salt, &Text::arm(arm));
-    verify_leaf(header, stratum, position, leaf, proof)
+    verify_leaf(header, stratum, position, layout::leaf(header, stratum, position, salt, held), proof)
 }
 
 /// Opens the recipe with the service's key, draws the whole list up again and checks it against the
@@ -515,7 +482,7 @@ pub fn verify_sealed(list: &SealedList, key: &SealKey) -> Result<(), SealError> 
         return damaged(Part::List);
     }
     for (expected, stored) in revealed.places.iter().zip(&list.slots) {
-        let opened = open_slot(header, stored, key, &revealed.plan.arms)?;
+        let opened = open_slot(header, stored, key)?;
         // `open_slot` has proved content and salt against the commitment, and `reveal` that the commitment
         // is that of the list drawn up from the seed: in the right place they can only be the right ones.
         if (opened.stratum, opened.position) != (expected.stratum, expected.position) {

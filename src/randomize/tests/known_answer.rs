@@ -5,7 +5,6 @@ use super::super::{
     stream::Stream,
     *,
 };
-use super::index_of;
 use serde::Deserialize;
 
 /// The list of version 1 as earlier releases stored it, and what it follows from.
@@ -72,11 +71,11 @@ fn a_list_stored_by_an_earlier_release_opens_and_verifies() {
     assert_eq!(Digest::of(lines.as_bytes()), expected.slots_hash);
 
     for (slot, stored) in drawn.iter().zip(&slots) {
-        let opened = open_slot(header, stored, &key, &arms).expect("a slot");
+        let opened = open_slot(header, stored, &key).expect("a slot");
         assert_eq!((opened.stratum, opened.position), (0, slot.position));
-        assert_eq!(index_of(&opened.content), slot.arm);
-        let (arm, proof) = (&arms.names()[slot.arm], &opened.proof);
-        assert_eq!(seal::verify_arm(header, (0, slot.position), arm, &opened.salt, proof), Ok(()));
+        assert_eq!(opened.held.content(&arms), Some(Content::Arm(slot.arm)));
+        let (held, proof) = (Held::Arm(Arm::new(&arms.names()[slot.arm])), &opened.proof);
+        assert_eq!(verify_allocation(header, (0, slot.position), &held, &opened.salt, proof), Ok(()));
         assert_eq!(verify_leaf(header, 0, slot.position, opened.leaf, proof), Ok(()));
     }
     let revealed = reveal(&public, &key).expect("the recipe");
@@ -100,13 +99,13 @@ fn a_list_stored_by_an_earlier_release_opens_and_verifies() {
         let mut altered = list.public.header.clone();
         edit(&mut altered);
         assert!(matches!(
-            open_slot(&altered, &list.slots[0], &key, &arms),
+            open_slot(&altered, &list.slots[0], &key),
             Err(SealError::Damaged { part: seal::Part::Header, .. })
         ));
     }
     let mut moved = list.slots[0].clone();
     moved.stratum = 1;
-    assert!(open_slot(&list.public.header, &moved, &key, &arms).is_err());
+    assert!(open_slot(&list.public.header, &moved, &key).is_err());
 }
 
 /// Stratum from version 2 on, position, nonce, ciphertext, proof: as the Python program writes them before

@@ -7,7 +7,7 @@ use super::{
         statistician::SealedRecipe,
         *,
     },
-    blocks_of, index_of, two_arms,
+    blocks_of, two_arms,
 };
 
 const KEY: [u8; 32] = [3; 32];
@@ -81,61 +81,106 @@ fn every_slot_opens_to_its_arm_and_proves_it() {
     let labels: Vec<&str> = header.strata.iter().map(|s| s.label.as_str()).collect();
     assert_eq!(labels, plan.strata());
     for (place, stored) in places.iter().zip(&list.slots) {
-        let opened = open_slot(header, stored, &key(), &arms).expect("a slot");
-        let arm = index_of(&place.content);
-        let Opened { stratum, position, content, salt, leaf, proof } = &opened;
-        assert_eq!((*stratum, *position, index_of(content)), (place.stratum, place.position, arm));
+        let opened = open_slot(header, stored, &key()).expect("a slot");
+        let Opened { stratum, position, held, salt, leaf, proof } = &opened;
         let at = (*stratum, *position);
-        let verify =
-            |at, content: &Content, salt: &Salt| verify_allocation(header, at, content, &arms, salt, proof);
-        assert_eq!(verify(at, content, salt), Ok(()));
+        assert_eq!(at, (place.stratum, place.position));
+        assert_eq!(held.content(&arms).as_ref(), Some(&place.content));
+        let verify = |at, held: &Held, salt: &Salt| verify_allocation(header, at, held, salt, proof);
+        assert_eq!(verify(at, held, salt), Ok(()));
         assert_eq!(verify_leaf(header, at.0, at.1, *leaf, proof), Ok(()));
-        assert_eq!(seal::verify_arm(header, at, &arms.names()[arm], salt, proof), Ok(()));
 
         // Another arm, another place, another salt, another list: not what was committed to.
         let part = Part::Slot { stratum: at.0, position: at.1 };
-        let other = Content::Arm(1 - arm);
-        assert_eq!(verify(at, &other, salt), Err(uncommitted(&list, part)));
-        assert_eq!(verify(at, &Content::Arm(2), salt), Err(uncommitted(&list, part)));
-        let draw = Content::Draw(Seed::new([0; 32]));
+        let other = arms.names().iter().find(|&name| *name != arm_of(held)).expect("two arms");
+        for other in [other.as_str(), "", "single"] {
+            assert_eq!(verify(at, &Held::Arm(Arm::new(other)), salt), Err(uncommitted(&list, part)));
+        }
+        let draw = Held::Draw(Seed::new([0; 32]));
         assert_eq!(verify(at, &draw, salt), Err(uncommitted(&list, part)));
-        for at in
-            [(at.0, 0), (at.0, at.1 + 1), (at.0, u32::MAX), ((at.0 + 1) % 4, at.1), (4, at.1), (u32::MAX, 1)]
-        {
-            assert!(verify(at, content, salt).is_err(), "{at:?}");
+        let elsewhere =
+            [(at.0, 0), (at.0, at.1 + 1), (at.0, u32::MAX), ((at.0 + 1) % 4, at.1), (4, at.1), (u32::MAX, 1)];
+        for at in elsewhere {
+            assert!(verify(at, held, salt).is_err(), "{at:?}");
             assert!(verify_leaf(header, at.0, at.1, *leaf, proof).is_err(), "{at:?}");
         }
-        assert!(verify(at, content, &Salt::new([0; 32])).is_err());
+        assert!(verify(at, held, &Salt::new([0; 32])).is_err());
         let elsewhere = Header { id: "other".to_owned(), ..header.clone() };
-        assert!(verify_allocation(&elsewhere, at, content, &arms, salt, proof).is_err());
+        assert!(verify_allocation(&elsewhere, at, held, salt, proof).is_err());
     }
     assert_eq!(verify_sealed(&list, &key()), Ok(()));
 }
 
+fn arm_of(held: &Held) -> String {
+    match held {
+        Held::Arm(arm) => arm.expose().to_owned(),
+        Held::Draw(_) => panic!("an arm is expected"),
+    }
+}
+
 #[test]
 fn a_slot_that_holds_a_seed_gives_it_back() {
-    // A list of draws as minimization has it, made by hand: the seed of each draw in its place.
     let arms = two_arms();
-    let header = sealed("main", &arms, 20).public.header;
+    let ratio = |text: &str| text.parse().expect("a decimal");
+    let scheme = Scheme::Minimization {
+        distance: Distance::Range,
+        probability: ratio("0.8"),
+        weights: vec!["1".parse().expect("a weight"), "0.5".parse().expect("a weight")],
+    };
+    let plan = Plan { scheme, ..stratified(&arms, 30) };
+    let list = sealed_as("main", &plan, None, &[StatisticianKey::of(&secret())]);
+    let header = &list.public.header;
+    assert_eq!((header.strata.len(), header.factors.len(), list.slots.len()), (1, 2, 30));
+    let length = list.slots[0].ciphertext.0.len();
+    assert_eq!(length, sealed("main", &arms, 20).slots[0].ciphertext.0.len(), "as long as an arm");
+    let places = draw_up(&plan, &Seed::new(SEED)).expect("a list");
+    for (place, stored) in places.iter().zip(&list.slots) {
+        let opened = open_slot(header, stored, &key()).expect("a slot");
+        assert_eq!(opened.held.content(&arms).as_ref(), Some(&place.content));
+        let Held::Draw(seed) = &opened.held else { panic!("a seed is expected") };
+        // An arm whose name is those digits is not that seed.
+        let name = Held::Arm(Arm::new(&digest::to_hex(seed.expose())));
+        let at = (place.stratum, place.position);
+        assert_eq!(verify_allocation(header, at, &opened.held, &opened.salt, &opened.proof), Ok(()));
+        assert!(verify_allocation(header, at, &name, &opened.salt, &opened.proof).is_err());
+    }
+    assert_eq!(verify_sealed(&list, &key()), Ok(()));
+    let revealed = reveal_to(header, &list.public.sealed_recipes, &secret()).expect("the list");
+    assert!(revealed.plan == plan && revealed.places == places);
+}
+
+#[test]
+fn every_scheme_is_sealed_revealed_and_told_by_its_name_only() {
+    let arms = two_arms();
+    let probability = "0.6667".parse().expect("a probability");
+    for scheme in [Scheme::Complete, Scheme::Efron { probability }, Scheme::BigStick { limit: 3 }] {
+        let plan = Plan { scheme, ..stratified(&arms, 12) };
+        let list = sealed_as("main", &plan, None, &[StatisticianKey::of(&secret())]);
+        let revealed = reveal_to(&list.public.header, &list.public.sealed_recipes, &secret());
+        assert!(revealed.expect("the list").plan == plan);
+        let json = serde_json::to_string(&list).expect("a list");
+        assert_eq!(list.public.header.scheme, plan.scheme.public_name());
+        assert!(!json.contains("0.6667") && !json.contains("limit"), "{}", plan.scheme.public_name());
+        let other = sealed("main", &arms, 20);
+        assert_eq!(list.public.sealed_seed.ciphertext.0.len(), other.public.sealed_seed.ciphertext.0.len());
+    }
+}
+
+#[test]
+fn a_slots_bytes_are_read_only_as_they_were_written() {
     let version = header::Version::V2;
     let salt = layout::salt(version, &Seed::new(SEED), 0, 1);
-    let draw = Content::Draw(Seed::new([0xab; 32]));
-    let text = layout::Text::of(&draw, &arms).expect("a seed has a spelling");
-    let bytes = layout::slot_bytes(&salt, &text);
+    let bytes = layout::slot_bytes(&salt, &Held::Draw(Seed::new([0xab; 32])));
     assert_eq!(bytes.len(), layout::slot_length(version));
-    let (found, text) = layout::read_slot_bytes(version, &bytes).expect("a slot");
-    assert_eq!(found.expose(), salt.expose());
-    let Some(Content::Draw(seed)) = text.content(&arms) else { panic!("a seed is expected") };
-    assert_eq!(seed.expose(), &[0xab; 32]);
-    // An arm whose name is those digits is not that seed.
-    let name = layout::Text::arm(&digest::to_hex(&[0xab; 32]));
-    assert_ne!(layout::leaf(&header, 0, 1, &salt, &text), layout::leaf(&header, 0, 1, &salt, &name));
-    for (at, byte) in [(32, 2), (33, 128), (33, 63), (160, 1)] {
+    assert!(matches!(layout::read_slot_bytes(version, &bytes), Some((_, Held::Draw(_)))));
+    // An unknown kind; a longer text, a shorter one; no digits; something behind the text.
+    for (at, byte) in [(32, 2), (33, 128), (33, 65), (33, 63), (34, b'G'), (160, 1)] {
         let mut altered = bytes.clone();
         altered[at] = byte;
-        let read = layout::read_slot_bytes(version, &altered).and_then(|(_, text)| text.content(&arms));
-        assert!(read.is_none(), "byte {at} = {byte}");
+        assert!(layout::read_slot_bytes(version, &altered).is_none(), "byte {at} = {byte}");
     }
+    assert!(layout::read_slot_bytes(version, &bytes[..31]).is_none());
+    assert!(layout::read_slot_bytes(version, &bytes[..32]).is_none());
 }
 
 #[test]
@@ -150,10 +195,7 @@ fn reveal_gives_back_all_that_was_sealed() {
     for revealed in [by_key, by_secret] {
         assert_eq!(revealed.seed.expose(), &SEED);
         assert!(revealed.plan == plan);
-        let rows = |places: &[Place]| -> Vec<_> {
-            places.iter().map(|p| (p.stratum, p.position, p.block, index_of(&p.content))).collect()
-        };
-        assert_eq!(rows(&revealed.places), rows(&drawn));
+        assert!(revealed.places == drawn);
     }
 
     let verify = |seed: [u8; 32], plan: &Plan| verify_list(header, &Seed::new(seed), plan, None).map(drop);
@@ -194,7 +236,7 @@ fn an_imported_list_is_sealed_as_it_came() {
     assert_eq!(header.strata.iter().map(|s| s.slots).collect::<Vec<_>>(), [2, 1, 0, 2]);
     assert_eq!(verify_sealed(&list, &key()), Ok(()));
     let revealed = reveal_to(header, &list.public.sealed_recipes, &secret()).expect("the list");
-    assert_eq!(revealed.places.iter().map(|p| index_of(&p.content)).collect::<Vec<_>>(), [1, 1, 0, 0, 1]);
+    assert!(revealed.places == places);
     assert!(verify_list(header, &revealed.seed, &plan, Some(&places)).is_ok());
     let mut other = places.clone();
     other[4].content = Content::Arm(0);
@@ -263,7 +305,7 @@ fn every_altered_byte_of_a_slot_is_found() {
     let slot = &list.slots[10];
     let check = |altered: SealedSlot, what: String| {
         assert_ne!(&altered, slot, "{what}");
-        assert!(open_slot(&list.public.header, &altered, &key(), &two_arms()).is_err(), "{what}");
+        assert!(open_slot(&list.public.header, &altered, &key()).is_err(), "{what}");
         let mut whole = list.clone();
         whole.slots[10] = altered;
         assert!(verify_sealed(&whole, &key()).is_err(), "{what}");
@@ -352,7 +394,7 @@ fn slots_that_are_exchanged_repeated_or_missing_are_found() {
 
     // A slot of another list under the same key.
     let foreign = sealed("other", &two_arms(), 20).slots.swap_remove(7);
-    assert_eq!(open_slot(&list.public.header, &foreign, &key(), &two_arms()).err(), Some(damaged(slot(8))));
+    assert_eq!(open_slot(&list.public.header, &foreign, &key()).err(), Some(damaged(slot(8))));
 }
 
 #[test]
@@ -382,7 +424,7 @@ fn every_altered_field_of_the_header_closes_the_list() {
     for (field, edit) in edits {
         let mut altered = list.clone();
         edit(&mut altered.public.header);
-        assert!(open_slot(&altered.public.header, &list.slots[0], &key(), &two_arms()).is_err(), "{field}");
+        assert!(open_slot(&altered.public.header, &list.slots[0], &key()).is_err(), "{field}");
         assert!(reveal(&altered.public, &key()).is_err(), "{field}");
         let recipes = &list.public.sealed_recipes;
         assert!(reveal_to(&altered.public.header, recipes, &secret()).is_err(), "{field}");
@@ -396,19 +438,13 @@ fn a_wrong_key_is_told_from_damage() {
     other[31] ^= 1;
     let wrong = SealError::WrongKey { list: "main".to_owned(), expected: list.public.header.key_id.clone() };
     let other = SealKey::new(other);
-    assert_eq!(
-        open_slot(&list.public.header, &list.slots[0], &other, &two_arms()).err(),
-        Some(wrong.clone())
-    );
+    assert_eq!(open_slot(&list.public.header, &list.slots[0], &other).err(), Some(wrong.clone()));
     assert_eq!(reveal(&list.public, &other).err(), Some(wrong));
 
     // Whoever also writes the other key's id into the header still opens nothing.
     let mut forged = list.clone();
     forged.public.header.key_id = layout::key_id(&other);
-    assert_eq!(
-        open_slot(&forged.public.header, &list.slots[0], &other, &two_arms()).err(),
-        Some(damaged(slot(1)))
-    );
+    assert_eq!(open_slot(&forged.public.header, &list.slots[0], &other).err(), Some(damaged(slot(1))));
 }
 
 #[test]
@@ -435,7 +471,7 @@ fn nothing_about_an_arm_can_be_read_from_a_sealed_list() {
             assert!(!text.contains(hidden), "{hidden}");
         }
     }
-    let opened = open_slot(&list.public.header, &list.slots[0], &key(), &arms).expect("a slot");
+    let opened = open_slot(&list.public.header, &list.slots[0], &key()).expect("a slot");
     let printed = format!("{opened:?}");
     assert!(!printed.contains("zq") && !printed.contains("canary"), "{printed}");
     assert!(!printed.contains(&format!("{:?}", opened.salt.expose())));
@@ -443,13 +479,11 @@ fn nothing_about_an_arm_can_be_read_from_a_sealed_list() {
 }
 
 #[test]
-fn a_slot_of_arms_that_the_definition_does_not_have_is_told_from_damage() {
+fn an_arm_that_the_definition_does_not_have_has_no_index() {
     let list = sealed("main", &two_arms(), 20);
+    let opened = open_slot(&list.public.header, &list.slots[0], &key()).expect("a slot");
     let renamed = Arms::new(["A", "B"]).expect("two arms");
-    let found = open_slot(&list.public.header, &list.slots[0], &key(), &renamed).err();
-    assert_eq!(found, Some(SealError::Foreign { list: "main".into(), part: slot(1) }));
-    let text = found.map(|error| error.to_string()).unwrap_or_default();
-    assert!(!text.contains("infusion"), "{text}");
+    assert_eq!(opened.held.content(&renamed), None);
 }
 
 #[test]

@@ -563,6 +563,9 @@ fn an_action_without_audit_does_not_happen() {
         fn next(&self, _: Option<(u64, &str)>, _: &NewAudit) -> (u64, String, String) {
             (1, "hash".to_owned(), String::new())
         }
+        fn anchor(&self) -> Option<&dyn crate::store::Anchor> {
+            None
+        }
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = SqliteStore::open(dir.path(), "test", NOW, Arc::new(Stuck)).expect("opened");

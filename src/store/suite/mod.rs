@@ -27,6 +27,9 @@ impl Chain for PlainChain {
         let hash = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         (sequence, hash, before.to_owned())
     }
+    fn anchor(&self) -> Option<&dyn Anchor> {
+        None
+    }
 }
 
 pub(crate) const NOW: &str = "2026-11-22T08:00:00Z";
@@ -82,7 +85,7 @@ pub(crate) fn decision(subject: &str, json: &str) -> NewDecision {
         facts: vec![],
         gaps: vec![],
         change: None,
-        audit: vec![],
+        records: 0,
         outbox: vec![],
     }
 }
@@ -288,7 +291,6 @@ pub(crate) fn a_decision_is_appended_when_it_changes(store: &dyn Store) {
     let first = NewDecision {
         facts: vec![fact("3.2"), fact("3.20")],
         gaps: vec![gap.clone()],
-        audit: vec![audit("decide")],
         outbox: vec![NewOutbox { kind: "score".into(), subject: "Patient/1".into(), created_at: NOW.into() }],
         ..decision("Patient/1", "{1}")
     };
