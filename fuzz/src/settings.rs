@@ -6,9 +6,12 @@ use trialbridge::collection::Collection;
 use trialbridge::config::Config;
 use trialbridge::protocol::check::check;
 use trialbridge::protocol::{Definition, Finding, Trial, document::SiteFile};
-use trialbridge::randomize::seal::{Entropy, Order, SealedList, open_slot, reveal, reveal_to, seal, verify_sealed};
+use trialbridge::randomize::seal::{
+    Entropy, Order, SealedList, open_slot, reveal, reveal_to, seal, verify_sealed,
+};
 use trialbridge::randomize::{
-    Arms, Content, Digest, Ephemeral, Plan, Scheme, SealKey, Seed, StatisticianKey, StatisticianSecret, draw_up,
+    Arms, Content, Digest, Ephemeral, Plan, Scheme, SealKey, Seed, StatisticianKey, StatisticianSecret,
+    draw_up,
 };
 
 /// The shipped files that a definition under test is completed with.
@@ -130,7 +133,8 @@ fn sealed() -> &'static Sealed {
         let arms = Arms::new(["A", "B"]).expect("two arms");
         let scheme = Scheme::PermutedBlocks { sizes: vec![4] };
         let plan = Plan { scheme, arms: arms.clone(), factors: Vec::new(), total: 8 };
-        let contents = draw_up(&plan, &seed).expect("places").into_iter().map(|place| place.content).collect();
+        let contents =
+            draw_up(&plan, &seed).expect("places").into_iter().map(|place| place.content).collect();
         let definition = Digest::of(b"definition");
         let statisticians = [StatisticianKey::of(&secret)];
         let order = Order {
@@ -161,7 +165,10 @@ pub fn sealed_list(data: &[u8]) {
     for slot in &list.slots {
         if let Ok(opened) = open_slot(header, slot, &sealed.key) {
             let right = sealed.contents.get(opened.position as usize - 1);
-            assert!(opened.stratum == 0 && right == opened.held.content(&sealed.arms).as_ref(), "another arm");
+            assert!(
+                opened.stratum == 0 && right == opened.held.content(&sealed.arms).as_ref(),
+                "another arm"
+            );
         }
     }
     let by_secret = reveal_to(header, &list.public.sealed_recipes, &sealed.secret);

@@ -207,7 +207,12 @@ pub fn verify(
         }
         let expected = next.entry(a.stratum).or_insert(1);
         if a.position != *expected {
-            return Err(Fault::Position { number, stratum: a.stratum, expected: *expected, found: a.position });
+            return Err(Fault::Position {
+                number,
+                stratum: a.stratum,
+                expected: *expected,
+                found: a.position,
+            });
         }
         *expected += 1;
         proved(bundle, a)?;
@@ -293,7 +298,8 @@ pub fn reveal(bundle: &Bundle, secret: &StatisticianSecret) -> Result<RevealedLi
 /// [`Fault::Leaf`], [`Fault::Arm`] where an allocation does not follow from the list.
 pub fn revealed_list(bundle: &Bundle, revealed: &Revealed) -> Result<RevealedList, Fault> {
     let header = &bundle.header;
-    let slots = revealed.places.iter().map(|place| slot_revealed(header, &revealed.seed, &revealed.plan, place));
+    let slots =
+        revealed.places.iter().map(|place| slot_revealed(header, &revealed.seed, &revealed.plan, place));
     Ok(RevealedList {
         schema: REVEALED.to_owned(),
         list: header.id.clone(),

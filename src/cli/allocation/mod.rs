@@ -1,5 +1,7 @@
 //! `allocation`: the sealed list, one file a subcommand. The key that opens it, and the list as it is stored.
 
+mod simulate;
+
 use super::output::Out;
 use super::shell::{Shell, is_inside, now};
 use super::{Failure, Global, Outcome, Output, exit};
@@ -29,6 +31,8 @@ pub enum Command {
     Import(import::Arguments),
     /// Whether there is a list, its commitment, how many are allocated
     Status,
+    /// How well schemes can be guessed and how far they run out of balance, before a trial
+    Simulate(simulate::Arguments),
     /// Open everything, compare with the commitment; tells no arm
     Verify,
     /// Print seed and list, at the end of the trial
@@ -52,8 +56,13 @@ pub struct RevealArguments {
 }
 
 pub fn run(global: &Global, command: &Command) -> Outcome {
+    if let Command::Simulate(a) = command {
+        return simulate::run(global, a);
+    }
     let shell = Shell::new(global)?;
     match command {
+        // Needs no trial: answered above.
+        Command::Simulate(a) => simulate::run(global, a),
         Command::Generate(a) => generate::run(global, &shell, a),
         Command::Import(a) => import::run(global, &shell, a),
         Command::Status => status::run(global, &shell),

@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Participants in each simulated trial [default: the trial's total, or 92]
     #[arg(long, value_name = "N")]
     participants: Option<u32>,
+    /// Places in each list, where the trial stops before its end [default: as many as participants]
+    #[arg(long, value_name = "N")]
+    total: Option<u32>,
     /// Simulated trials
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     repetitions: u32,
@@ -67,8 +70,9 @@ const SCHEMES: [&str; 5] = ["permuted-blocks", "complete", "efron", "big-stick",
 const PARTICIPANTS: u32 = 92;
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
+    let (mut plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
     let participants = arguments.participants.unwrap_or(plan.total);
+    plan.total = arguments.total.unwrap_or(plan.total).max(participants);
     let subject = Study { plan: &plan, shares: &shares, participants, repetitions: arguments.repetitions };
     let seed = Transcript::new("trialbridge/simulate/v1").u64(arguments.seed).digest();
     let report = study(&subject, &Seed::new(seed.0)).map_err(refuse)?;
@@ -99,7 +103,11 @@ fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
     let without = "name a scheme, for example --block-sizes 4,6";
     let plan = plan.ok_or_else(|| Failure::new(exit::CONFIG, "the trial has no [allocation]", without))?;
     if let Scheme::Imported { .. } = plan.scheme {
-        return Err(Failure::new(exit::CONFIG, "the trial's list is imported: it is not drawn up here", without));
+        return Err(Failure::new(
+            exit::CONFIG,
+            "the trial's list is imported: it is not drawn up here",
+            without,
+        ));
     }
     Ok((plan, Vec::new()))
 }
@@ -107,7 +115,10 @@ fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
 impl Arguments {
     /// Is nothing said of a scheme?
     fn is_own(&self) -> bool {
-        self.scheme.is_none() && self.arms.is_none() && self.factor.is_empty() && self.given().next().is_none()
+        self.scheme.is_none()
+            && self.arms.is_none()
+            && self.factor.is_empty()
+            && self.given().next().is_none()
     }
 
     /// The options given that belong to some scheme and not to every one.
@@ -155,7 +166,8 @@ impl Arguments {
 
 /// `sex=female,male`, or with shares `sex=female:40,male:60`.
 fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
-    let wrong = || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
+    let wrong =
+        || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
     let (name, levels) = text.split_once('=').ok_or_else(wrong)?;
     let of = |level: &str| match level.rsplit_once(':') {
         None => Some((level.to_owned(), None)),
@@ -167,7 +179,9 @@ fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
         vec![1; levels.len()]
     } else {
         let all: Option<Vec<u32>> = shares.into_iter().collect();
-        all.ok_or_else(|| usage(format!("--factor {text}: some levels have a share and some have none"), "all or none"))?
+        all.ok_or_else(|| {
+            usage(format!("--factor {text}: some levels have a share and some have none"), "all or none")
+        })?
     };
     Ok((Factor { name: name.to_owned(), levels }, shares))
 }
@@ -178,6 +192,8 @@ struct View {
     schema: &'static str,
     plan: PlanView,
     participants: u32,
+    /// Places in each list.
+    total: u32,
     repetitions: u32,
     seed: u64,
     correct_guess: f64,
@@ -296,6 +312,7 @@ impl View {
             schema: "trialbridge/allocation-simulate/v1",
             plan: PlanView::of(study.plan, study.shares),
             participants: study.participants,
+            total: study.plan.total,
             repetitions: study.repetitions,
             seed,
             correct_guess: round(report.correct_guess),

@@ -148,51 +148,6 @@ fn every_pattern_of_a_block_is_equally_likely() {
     assert!(found < 74.926, "pairs: {found}");
 }
 
-/// Every row of fixtures/randomize/permuted-blocks.csv, over 20 000 lists.
-#[test]
-fn guesses_and_imbalance_are_those_published() {
-    let rows = include_str!("../../../fixtures/randomize/permuted-blocks.csv");
-    let mut reader = csv::Reader::from_reader(rows.as_bytes());
-    let mut checked = 0;
-    for row in reader.records() {
-        let row = row.expect("a row");
-        let (id, design, metric) = (&row[0], &row[1], &row[3]);
-        let total: u32 = row[2].parse().expect("n");
-        let expected: f64 = row[4].parse().expect("expected");
-        let tolerance: f64 = row[5].parse().expect("tolerance");
-        let sizes = sizes_of(design);
-        checked += 1;
-        if sizes == [2] {
-            let error = blocks_of(&sizes).check(&two_arms(), total);
-            assert_eq!(error, Err(SchemeError::SmallSize { size: 2, arms: 2 }), "{id}");
-            continue;
-        }
-        // One size that does not divide the total: the first slots of the next longer list.
-        let whole = if sizes.len() == 1 { total.next_multiple_of(sizes[0]) } else { total };
-        let count = 20_000;
-        let prefix = |list: Vec<Slot>| arms_of(&list).take(total as usize).collect::<Vec<_>>();
-        let of_each = lists(&sizes, whole, count).map(prefix);
-        let mean = |figures: f64| figures / f64::from(count);
-        let found = match metric {
-            "probability of correct guess (convergence strategy)" => {
-                mean(of_each.map(|list| correct_guess_rate(2, list)).sum())
-            }
-            "mean maximum |imbalance|" => mean(of_each.map(|list| f64::from(worst_imbalance(2, list))).sum()),
-            "worst |imbalance| ever (hard bound, any prefix)" => {
-                of_each.map(|list| worst_imbalance(2, list)).max().map_or(0.0, f64::from)
-            }
-            other => panic!("{id}: no such figure: {other}"),
-        };
-        assert!((found - expected).abs() <= tolerance, "{id}: {found}, not {expected} ± {tolerance}");
-    }
-    assert_eq!(checked, 10);
-}
-
-/// The numbers in a design's name, such as `random permuted blocks {4,6}` or `permuted block size 20`.
-fn sizes_of(design: &str) -> Vec<u32> {
-    design.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
-}
-
 /// Blackwell and Hodges 1957: in a block of 2m slots the observer is right m + 2^(2m-1)/C(2m, m) - 1/2
 /// times on average. Counted here over every pattern that the generator gives.
 #[test]
