@@ -24,7 +24,7 @@ data_dir = "/var/lib/trialbridge"
 # A folder with a trial definition; default: the shipped NCT06242405.
 # trial = "/etc/trialbridge/trials/mytrial"
 
-# What this installation is for: an allocation list made for one is used in no other.
+# What this installation is for: an imported allocation list for one is refused in another.
 environment = "production"       # test | demo
 
 # What this hospital sends differently: its systems, local codes, unit spellings, complete feeds.
