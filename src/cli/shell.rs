@@ -103,13 +103,7 @@ impl Shell {
     /// Opens the store for reading, while another process may write.
     pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        let store =
-            SqliteStore::open_read_only(&self.config.data_dir, Arc::new(AuditChain)).map_err(|e| {
-                let hint =
-                    "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
-                Failure { hint: hint.into(), ..Failure::from(e) }
-            })?;
-        Ok(Arc::new(store))
+        store_to_look_at(&self.config)
     }
 
     fn check_url(&self) -> Result<(), Failure> {
@@ -138,6 +132,15 @@ impl Shell {
     pub fn client(&self) -> Result<FhirClient, Failure> {
         client(&self.config)
     }
+}
+
+/// The store of a configuration, for reading.
+pub fn store_to_look_at(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = SqliteStore::open_read_only(&config.data_dir, Arc::new(AuditChain)).map_err(|e| {
+        let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+        Failure { hint: hint.into(), ..Failure::from(e) }
+    })?;
+    Ok(Arc::new(store))
 }
 
 /// The client of the configured server.
