@@ -94,7 +94,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
     );
 
     let since = Instant::now();
-    let list = allocation::generate(&shell, &*store, "demo statistician")?;
+    let list = allocation::generate(&shell, &*store, "demo statistician", &[])?;
     step("sealed", format!("{} slots, commitment {}", list.total, short(&list.commitment)), since);
     let since = Instant::now();
     let eligible: Vec<String> = store
@@ -167,12 +167,19 @@ async fn mllp_port(a: &Arguments) -> Option<String> {
 
 fn shell(base_url: String, scratch: &Path, mllp: Option<String>) -> Result<Shell, Failure> {
     let mut config = Config { data_dir: scratch.join("data"), ..Config::default() };
+    config.environment = "demo".into();
     config.mllp.listen = mllp;
     config.fhir.base_url = Some(base_url);
     config.allocation.key_file = Some(scratch.join("allocation.key"));
     let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo())
         .map_err(|_| Failure::new(exit::CONFIG, "the embedded trial does not compile", "this is a fault"))?;
-    Ok(Shell { config, trial: Arc::new(trial), turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
+    Ok(Shell {
+        config,
+        trial: Arc::new(trial),
+        password_file: None,
+        turn: Arc::default(),
+        pulls: tokio::sync::Mutex::default(),
+    })
 }
 
 fn short(digest: &str) -> &str {

@@ -26,6 +26,7 @@ pub mod sub;
 pub mod subjects;
 pub mod trial;
 pub mod unblind;
+pub mod user;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};
@@ -114,6 +115,9 @@ pub struct Global {
     /// No progress bar
     #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
+    /// The password of whoever signs, mode 0600; else TRIALBRIDGE_PASSWORD, else it is asked for
+    #[arg(long, global = true, value_name = "FILE", env = "TRIALBRIDGE_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
     pub color: Colour,
 }
@@ -191,6 +195,9 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Who may work here, as what, and how they prove it
+    #[command(subcommand)]
+    User(user::Command),
     /// Send HL7 v2 messages over MLLP, or listen for them: to try a connection
     #[command(subcommand)]
     Hl7(hl7::Command),
@@ -260,6 +267,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sub(c) => sub::run(global, c),
         Command::Doctor(a) => doctor::run(global, a),
         Command::Audit(c) => audit::run(global, c),
+        Command::User(c) => user::run(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),
         Command::Replay(a) => operations::replay(global, a),

@@ -1,7 +1,7 @@
 //! What the commands share: the store, the client, the day.
 
 use super::{Failure, Global, exit, trial};
-use crate::access::{Disclosure, Masking};
+use crate::access::Masking;
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
 use crate::config::Config;
 use crate::pipeline::{Pipeline, Turn, detail, stamp};
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Shell {
     pub config: Config,
     pub trial: Arc<Trial>,
+    /// The password of whoever signs, where it is not typed.
+    pub password_file: Option<PathBuf>,
     /// Held by whoever runs the pipeline.
     pub turn: Arc<Turn>,
     /// Held by whoever pulls.
@@ -47,7 +49,15 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
-        Ok(Shell { config, trial, turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
+        trial::not_looser(&config, &trial)
+            .map_err(|text| Failure::new(exit::CONFIG, text, "remove the key: the trial says what holds"))?;
+        Ok(Shell {
+            config,
+            trial,
+            password_file: global.password_file.clone(),
+            turn: Arc::default(),
+            pulls: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Opens the store for writing.
@@ -118,14 +128,10 @@ impl Shell {
         Pipeline::new(Arc::clone(store), Arc::clone(&self.trial)).taking_turns(Arc::clone(&self.turn))
     }
 
-    /// Who is kept from knowing arms, here.
+    /// Who is kept from knowing arms, here: what the trial says, or stricter where the configuration does.
     pub fn masking(&self) -> Masking {
-        let write_back = match self.config.writeback.arm.as_str() {
-            "disclose" => Disclosure::Disclose,
-            "code" => Disclosure::Code,
-            _ => Disclosure::Withhold,
-        };
-        Masking { write_back, ..Masking::strictest() }
+        let write_back = self.config.writeback.disclosure(self.trial.masking.write_back);
+        Masking { write_back, ..self.trial.masking.clone() }
     }
 
     /// The client of the configured server.

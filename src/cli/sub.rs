@@ -6,8 +6,10 @@
 use super::output::{Out, table};
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now};
+use super::sign::{Ordered, order};
 use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, serve};
+use crate::access::Permission;
 use crate::client::server::{FhirServer, ServerError};
 use crate::client::{FhirClient, SystemClock};
 use crate::fhir::release::Release;
@@ -39,9 +41,9 @@ pub enum Command {
     /// Delete a Subscription at the server; what it still sends is refused
     Delete {
         id: String,
-        /// Who orders it
-        #[arg(long, value_name = "NAME", default_value = "operator")]
-        by: String,
+        /// Who orders it; without accounts: operator
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
         /// Why; for the audit log
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
@@ -82,9 +84,9 @@ pub struct Create {
     /// Where the handshake is answered while waiting, in plain HTTP; default: `push.listen`, else `serve.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Who orders it
-    #[arg(long, value_name = "NAME", default_value = "operator")]
-    pub by: String,
+    /// Who orders it; without accounts: operator
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Why; for the audit log
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -99,7 +101,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
         Command::Create(a) => create(global, &shell, a),
         Command::Status => status(global, &shell),
         Command::Catchup { id } => catch_up(global, &shell, id.as_deref()),
-        Command::Delete { id, by, reason } => delete(global, &shell, id, by, reason),
+        Command::Delete { id, by, reason } => delete(global, &shell, id, by.as_deref(), reason),
     }
 }
 
@@ -154,7 +156,7 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
 
 /// How a Subscription changes: who did it, from which state to which.
 fn audit(
-    actor: &str,
+    who: &Ordered,
     action: &str,
     id: &str,
     (before, after): (&str, &str),
@@ -164,8 +166,8 @@ fn audit(
     particulars.extend(more);
     NewAudit {
         at: stamp(now()),
-        actor: actor.into(),
-        role: if actor == SERVICE { "service" } else { "operator" }.into(),
+        actor: who.actor.clone(),
+        role: who.role.clone(),
         action: action.into(),
         subject: None,
         detail: detail(&particulars),
@@ -173,10 +175,11 @@ fn audit(
 }
 
 /// What the server brings about is nobody's doing here.
-const SERVICE: &str = "trialbridge";
+fn service() -> Ordered {
+    Ordered { actor: "trialbridge".to_owned(), role: "service".to_owned() }
+}
 
 fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
-    super::attest::signed(&a.by)?;
     let hint = "set [push] public_url to where hospital systems reach this program";
     let public = a.endpoint.as_deref().or(shell.config.push.public_url.as_deref());
     let public = public.ok_or_else(|| Failure::new(exit::CONFIG, "no public address is configured", hint))?;
@@ -191,7 +194,10 @@ fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
         hint: "stop `serve` for the moment: what happens meanwhile is recovered when it starts".into(),
         ..f
     })?;
-    block_on(created(global, shell, a, &client, &store, public))?
+    let record = json!({"server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types});
+    let meaning = "subscription.create";
+    let who = order(shell, &*store, a.by.as_deref(), Permission::Operate, meaning, record)?;
+    block_on(created(global, shell, a, &client, &store, (public, &who)))?
 }
 
 async fn created(
@@ -200,7 +206,7 @@ async fn created(
     a: &Create,
     client: &FhirClient,
     store: &Arc<dyn Store>,
-    public: &str,
+    (public, who): (&str, &Ordered),
 ) -> Outcome {
     let capability = match client.capability().await {
         Err(error @ (ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. })) => {
@@ -237,7 +243,7 @@ async fn created(
             global.note(&format!("{watched} is watched by {} already", twin.id));
             continue;
         }
-        match post(shell, a, client, store, public, (shape, release), &watched).await {
+        match post(shell, a, client, store, public, (shape, release, who), &watched).await {
             Ok(id) => ids.push(id),
             Err(error) => {
                 failure = Some(error);
@@ -272,7 +278,7 @@ async fn post(
     client: &FhirClient,
     store: &Arc<dyn Store>,
     public: &str,
-    (shape, release): (Shape, Release),
+    (shape, release, who): (Shape, Release, &Ordered),
     watches: &str,
 ) -> Result<String, Failure> {
     let id = crate::protocol::document::hex(&random::<12>()?);
@@ -304,11 +310,11 @@ async fn post(
         created_at: stamp(now()),
     };
     let more = [("watches", watches), ("server", client.base_url()), ("reason", &*a.reason)];
-    store.put_subscription(new, audit(&a.by, "subscription.create", &id, ("none", "planned"), &more))?;
+    store.put_subscription(new, audit(who, "subscription.create", &id, ("none", "planned"), &more))?;
     let body = order.resource(&secret).to_string().into_bytes();
     let refused = |text: String| {
         let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-        let entry = audit(SERVICE, "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
+        let entry = audit(&service(), "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
         store.change_subscription(&id, deleted, Some(entry))?;
         let hint = "the server may have Subscriptions switched off (HAPI does by default), lack the topic, or \
                     allow no such endpoint";
@@ -320,7 +326,7 @@ async fn post(
                 let text = "the server made a Subscription and did not say under which id";
                 return Err(Failure::new(exit::PARTIAL, text, "`trialbridge sub delete` looks for it"));
             };
-            let entry = audit(SERVICE, "subscription.posted", &id, ("none", &remote_id), &[]);
+            let entry = audit(&service(), "subscription.posted", &id, ("none", &remote_id), &[]);
             store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, Some(entry))?;
             Ok(id)
         }
@@ -346,7 +352,7 @@ async fn wait_until_active(
             let state = at_server(client, &s).await.unwrap_or(s.state);
             if state != s.state {
                 let states = (s.state.word(), state.word());
-                let entry = audit(SERVICE, "subscription.state", id, states, &[]);
+                let entry = audit(&service(), "subscription.state", id, states, &[]);
                 store.change_subscription(id, SubscriptionChange::State(state), Some(entry))?;
             }
             if state != SubscriptionState::Active {
@@ -544,8 +550,7 @@ fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
     [&resource["channel"]["endpoint"], &resource["endpoint"]].into_iter().any(|e| e == endpoint)
 }
 
-fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> Outcome {
-    super::attest::signed(by)?;
+fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>, reason: &str) -> Outcome {
     let client = shell.client()?;
     let store =
         shell.open("sub delete").map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
@@ -554,6 +559,8 @@ fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> O
         let text = "this Subscription is held at another server than the configured one";
         return Err(Failure::new(exit::PROBLEMS, text, "set fhir.base_url to that server"));
     }
+    let record = json!({"server": s.server, "subscription": id});
+    let who = order(shell, &*store, by, Permission::Operate, "subscription.delete", record)?;
     block_on(async {
         let remote = match s.remote_id {
             Some(remote) => Some(remote),
@@ -570,7 +577,7 @@ fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> O
         Ok::<_, Failure>(())
     })??;
     let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-    let entry = audit(by, "subscription.delete", id, (s.state.word(), "deleted"), &[("reason", reason)]);
+    let entry = audit(&who, "subscription.delete", id, (s.state.word(), "deleted"), &[("reason", reason)]);
     store.change_subscription(id, deleted, Some(entry))?;
     global.note(&format!("{id} is deleted; whatever the server still sends to it is answered with 410"));
     Ok(0)

@@ -89,6 +89,7 @@ macro_rules! exact {
 
         /// As text: a number would become a binary fraction.
         impl serde::Serialize for $name {
+            /// The decimal as text: a number has more than one spelling.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }

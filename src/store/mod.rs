@@ -160,7 +160,7 @@ pub trait Store: Send + Sync {
     fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>>;
     /// Oldest first.
     fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>>;
-    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()>;
+    fn acknowledge_deviation(&self, id: i64, signature: NewSignature, audit: NewAudit) -> Result<()>;
 
     // ---- write-back ----
 
@@ -190,6 +190,8 @@ pub trait Store: Send + Sync {
     /// All, ordered by name.
     fn accounts(&self) -> Result<Vec<Account>>;
     fn account(&self, name: &str) -> Result<Option<Account>>;
+    /// The PHC string of a local account, for a store that is only read: no attempt is counted.
+    fn password(&self, name: &str) -> Result<Option<String>>;
     /// Conflict `account-exists`; `first-account` where [`Authority::First`] is not the first, or is no
     /// administrator; `no-account` where there is none yet that could have the authority.
     fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()>;

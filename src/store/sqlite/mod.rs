@@ -509,11 +509,12 @@ impl Store for SqliteStore {
     fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>> {
         self.read(|c| deviation::list(c, state))
     }
-    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()> {
+    fn acknowledge_deviation(&self, id: i64, signature: NewSignature, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
         self.write(move |c| {
             deviation::acknowledge(c, id)?;
-            audit::append(c, chain.as_ref(), &audit).map(drop)
+            let signature = signature::put(c, &signature)?;
+            audit::append(c, chain.as_ref(), &signature::bind(&signature, &audit)?).map(drop)
         })
     }
 
@@ -559,6 +560,9 @@ impl Store for SqliteStore {
     }
     fn account(&self, name: &str) -> Result<Option<Account>> {
         self.read(|c| account::one(c, name))
+    }
+    fn password(&self, name: &str) -> Result<Option<String>> {
+        self.read(|c| account::password(c, name))
     }
     fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
