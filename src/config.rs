@@ -21,8 +21,8 @@ use network::Network;
 pub struct Config {
     pub data_dir: PathBuf,
     pub trial: Option<PathBuf>,
-    /// `production`, `test` or `demo`: what an allocation list was made for. A list for one is used in no
-    /// other.
+    /// `production`, `test` or `demo`: what this installation is for. An imported list for one is refused in
+    /// another.
     pub environment: String,
     pub site: Option<PathBuf>,
     pub store: Store,

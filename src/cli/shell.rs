@@ -70,12 +70,7 @@ impl Shell {
     /// Opens the store for reading, while another process may write.
     pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        let chain = Arc::new(chain(&self.config)?);
-        let store = SqliteStore::open_read_only(&self.config.data_dir, chain).map_err(|e| {
-            let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
-            Failure { hint: hint.into(), ..Failure::from(e) }
-        })?;
-        Ok(Arc::new(store))
+        store_to_look_at(&self.config)
     }
 
     /// Writes down under which definition, site file, configuration and version is worked from now on, if
@@ -167,6 +162,15 @@ pub fn chain(config: &Config) -> Result<AuditChain, Failure> {
         return Err(Failure::new(exit::CONFIG, text, hint));
     }
     Ok(AuditChain::anchored(Arc::new(FileAnchor::new(&path))))
+}
+
+/// The store of a configuration, for reading.
+pub fn store_to_look_at(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain(config)?)).map_err(|e| {
+        let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+        Failure { hint: hint.into(), ..Failure::from(e) }
+    })?;
+    Ok(Arc::new(store))
 }
 
 /// The client of the configured server.

@@ -70,10 +70,11 @@ pub(super) fn written<'a>(value: &'a Spanned<toml::Value>, text: &'a str) -> &'a
 }
 
 /// The names of the schemes, with the keys that each needs, and may have.
-const SCHEMES: [(&str, &[&str], &[&str]); 6] = [
+const SCHEMES: [(&str, &[&str], &[&str]); 7] = [
     ("permuted-blocks", &["block_sizes"], &[]),
     ("complete", &[], &[]),
     ("biased-coin", &["probability"], &[]),
+    ("efron", &["probability"], &[]),
     ("big-stick", &["limit"], &[]),
     ("minimization", &["probability", "distance"], &["weight"]),
     ("imported", &[], &["equal"]),
@@ -144,7 +145,9 @@ impl Compiler<'_> {
                 a.block_sizes.as_ref().map(|s| Scheme::PermutedBlocks { sizes: s.get_ref().clone() })
             }
             "complete" => Some(Scheme::Complete),
-            "biased-coin" => Some(Scheme::Efron { probability: self.decimal(a.probability.as_ref()?)? }),
+            "biased-coin" | "efron" => {
+                Some(Scheme::Efron { probability: self.decimal(a.probability.as_ref()?)? })
+            }
             "big-stick" => a.limit.as_ref().map(|limit| Scheme::BigStick { limit: *limit.get_ref() }),
             "minimization" => {
                 let probability = a.probability.as_ref().and_then(|p| self.decimal(p));

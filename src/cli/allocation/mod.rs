@@ -18,6 +18,7 @@ mod generate;
 mod import;
 mod keygen;
 mod reveal;
+mod simulate;
 mod status;
 mod verify;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Certificate,
     /// The public bundle of the list: no arm, no participant
     Export(export::Arguments),
+    /// How well schemes can be guessed and how far they run out of balance, before a trial
+    Simulate(simulate::Arguments),
     /// Compare everything with the commitment, in the store or in a bundle; tells no arm
     Verify(verify::Arguments),
     /// Write seed, list and arms, at the end of the trial
@@ -52,9 +55,10 @@ pub enum Command {
 }
 
 pub fn run(global: &Global, command: &Command) -> Outcome {
-    // These need neither configuration nor store.
+    // These need neither trial nor store.
     let offline = match command {
         Command::Keygen(a) => Some(keygen::run(global, a)),
+        Command::Simulate(a) => Some(simulate::run(global, a)),
         Command::Verify(a) => verify::offline(global, a),
         Command::Reveal(a) => reveal::offline(global, a),
         _ => None,
@@ -64,7 +68,9 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
     }
     let shell = Shell::new(global)?;
     match command {
+        // Answered above.
         Command::Keygen(a) => keygen::run(global, a),
+        Command::Simulate(a) => simulate::run(global, a),
         Command::Certificate => certificate::run(global, &shell),
         Command::Export(a) => export::run(global, &shell, a),
         Command::Generate(a) => generate::run(global, &shell, a),

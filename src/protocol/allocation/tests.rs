@@ -77,7 +77,7 @@ fn every_scheme_is_read_as_written() {
         ("scheme = \"permuted-blocks\"\nblock_sizes = [4, 6]\n".into(), Scheme::PermutedBlocks { sizes: vec![4, 6] }, &[""]),
         ("scheme = \"complete\"\n".into(), Scheme::Complete, &[""]),
         ("scheme = \"biased-coin\"\nprobability = 0.7\n".into(), Scheme::Efron { probability: p("0.7") }, &[""]),
-        ("scheme = \"biased-coin\"\nprobability = \"0.6667\"\n".into(), Scheme::Efron { probability: p("0.6667") }, &[""]),
+        ("scheme = \"efron\"\nprobability = \"0.6667\"\n".into(), Scheme::Efron { probability: p("0.6667") }, &[""]),
         ("scheme = \"big-stick\"\nlimit = 3\n".into(), Scheme::BigStick { limit: 3 }, &[""]),
         ("scheme = \"imported\"\n".into(), Scheme::Imported { equal: true }, &[""]),
         ("scheme = \"imported\"\nequal = false\n".into(), Scheme::Imported { equal: false }, &[""]),

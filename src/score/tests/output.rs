@@ -53,6 +53,43 @@ fn all_names_in_their_order() {
 }
 
 #[test]
+fn each_score_has_its_title_and_its_variables() {
+    let table: [(&str, &str, &[&str]); NAMES.len()] = [
+        ("meld_original", "MELD (original)", &["bilirubin_total", "inr", "creatinine", "etiology"]),
+        ("meld_unos", "MELD (UNOS)", &["bilirubin_total", "inr", "creatinine"]),
+        ("meld_na", "MELD-Na (OPTN 2016)", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("meld3", "MELD 3.0", &["bilirubin_total", "inr", "creatinine", "sodium", "albumin"]),
+        (
+            "child_pugh",
+            "Child-Pugh",
+            &["bilirubin_total", "albumin", "inr", "pt", "ascites", "encephalopathy"],
+        ),
+        ("albi", "ALBI", &["bilirubin_total", "albumin"]),
+        ("fib4", "FIB-4", &["ast", "alt", "platelets"]),
+        ("apri", "APRI", &["ast", "platelets"]),
+        ("ukeld", "UKELD", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("meld_na_kim2008", "MELD-Na (Kim 2008)", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("clif_c_aclf", "CLIF-C ACLF", &["clif_of", "wbc"]),
+    ];
+    assert_eq!(table.map(|(name, ..)| name).as_slice(), NAMES);
+    let nothing_known = Inputs { clif_of: Some(Interval::ANY), ..Inputs::default() };
+    for (name, called, variables) in table {
+        assert_eq!(title(name), called);
+        assert_eq!(variables_of(name), variables, "{name}");
+        // They are what it asks for when nothing is known; seconds are asked for only in place of an INR.
+        let mut asked = score(name, &nothing_known).missing;
+        asked.retain(|input| !["age", "sex", "dialysis"].contains(input));
+        asked.sort_unstable();
+        let mut expected = variables.to_vec();
+        expected.retain(|variable| *variable != "pt");
+        expected.sort_unstable();
+        assert_eq!(asked, expected, "{name}");
+    }
+    // The score of a trial to come goes by its name and has no variables here.
+    assert_eq!((title("meld4"), variables_of("meld4")), ("meld4", [].as_slice()));
+}
+
+#[test]
 fn a_trial_chooses_variants() {
     let text = r#"
         albi_coefficient = "0.0852"
