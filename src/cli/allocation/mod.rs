@@ -1,7 +1,5 @@
 //! `allocation`: the sealed list, one file a subcommand. The key that opens it, and the list as it is stored.
 
-mod simulate;
-
 use super::output::Out;
 use super::shell::{Shell, is_inside, now};
 use super::{Failure, Global, Outcome, Output, exit};
@@ -19,6 +17,7 @@ mod close;
 mod correct;
 mod generate;
 mod import;
+mod simulate;
 mod status;
 
 pub use generate::generate;
