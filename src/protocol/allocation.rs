@@ -145,7 +145,9 @@ impl Compiler<'_> {
                 a.block_sizes.as_ref().map(|s| Scheme::PermutedBlocks { sizes: s.get_ref().clone() })
             }
             "complete" => Some(Scheme::Complete),
-            "biased-coin" | "efron" => Some(Scheme::Efron { probability: self.decimal(a.probability.as_ref()?)? }),
+            "biased-coin" | "efron" => {
+                Some(Scheme::Efron { probability: self.decimal(a.probability.as_ref()?)? })
+            }
             "big-stick" => a.limit.as_ref().map(|limit| Scheme::BigStick { limit: *limit.get_ref() }),
             "minimization" => {
                 let probability = a.probability.as_ref().and_then(|p| self.decimal(p));
