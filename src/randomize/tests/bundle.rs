@@ -237,9 +237,7 @@ fn every_altered_field_of_a_revealed_list_is_found() {
             ("arms exchanged", &|r| r.arms.reverse()),
             ("an arm renamed", &|r| r.arms[0].push('x')),
             ("total", &|r| r.total += 1),
-            ("factors", &|r| {
-                drop(r.factors.pop().or(Some(seal::FactorLevels { name: String::new(), levels: Vec::new() })))
-            }),
+            ("factors", &|r| r.factors.clear()),
             ("a slot less", &|r| drop(r.slots.pop())),
             ("slots exchanged", &|r| r.slots.swap(0, 1)),
             ("salt", &|r| r.slots[2].salt.0[0] ^= 1),
@@ -250,10 +248,9 @@ fn every_altered_field_of_a_revealed_list_is_found() {
         for (what, edit) in edits {
             let mut altered = copied(&revealed);
             edit(&mut altered);
-            let same = serde_json::to_string(&altered).ok() == serde_json::to_string(&revealed).ok();
-            let refused = verify_revealed(&bundle, &altered).is_err();
-            assert_eq!(refused, !same, "{name}: {what}");
-            assert!(refused || (name, what) == ("imported", "factors"), "{name}: {what}");
+            // Nothing of an imported list follows from the order of the arms, and it has no factors to drop.
+            let nothing = matches!((name, what), ("imported", "arms exchanged" | "factors"));
+            assert_eq!(verify_revealed(&bundle, &altered).is_err(), !nothing, "{name}: {what}");
         }
         let mut altered = copied(&revealed);
         match altered.slots[4].arm.clone() {
