@@ -489,7 +489,7 @@ fn a_clock_that_went_back_ends_sessions_and_prolongs_no_bar() {
     let barred = accounts.log_in("dr-li", &secret(GOOD), None, at(0)).map(drop);
     assert_eq!(barred, Err(Denied::Wait { seconds: Some(31) }));
     accounts.log_in("dr-li", &secret(GOOD), None, at(31)).expect("in");
-    assert_eq!(world.audited(from), ["system clock-anomaly", "dr-li account.sign-in"]);
+    assert_eq!(world.audited(from), ["trialbridge account.all-signed-out clock", "dr-li account.sign-in"]);
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
     }
     let store = shell.open("attest")?;
     let at = moment(&*store, &key)?;
+    let before = judged(&*store, &key, &a.criterion)?;
     let resource = json!({
         "resourceType": "QuestionnaireResponse",
         "id": format!("{}-{}", a.criterion.to_lowercase().replace('_', "-"), now().timestamp_micros()),
@@ -90,6 +91,8 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
         detail: detail(&[
             ("criterion", &a.criterion),
             ("verdict", &a.verdict),
+            ("before", &before),
+            ("after", &a.verdict),
             ("reason", &a.reason),
             ("document", &document),
         ]),
@@ -146,6 +149,11 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
     }
     let store = shell.open("consent")?;
     let at = moment(&*store, &key)?;
+    let asks = |c: &&crate::protocol::Criterion| matches!(c.rule, crate::protocol::rule::Rule::Consent);
+    let before = match shell.trial.criteria.iter().find(asks) {
+        Some(criterion) => judged(&*store, &key, &criterion.id)?,
+        None => "none".to_owned(),
+    };
     let date = a.date.clone().unwrap_or_else(|| at.clone());
     let study = &shell.trial.study;
     let resource = json!({
@@ -176,10 +184,26 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
         role: signature.role.clone(),
         action: action.into(),
         subject: Some(key.clone()),
-        detail: detail(&[("date", &date), ("reason", &a.reason), ("document", &document)]),
+        detail: detail(&[
+            ("date", &date),
+            ("before", &before),
+            ("after", if given { "consented" } else { "withdrawn" }),
+            ("reason", &a.reason),
+            ("document", &document),
+        ]),
     };
     record(&*store, "consent", &resource, signature, audit)?;
     judge(global, &shell, store, &key)
+}
+
+/// What was held of a criterion before somebody spoke: its verdict, or the answer of a variable; `none`.
+fn judged(store: &dyn Store, key: &str, name: &str) -> Result<String, Failure> {
+    let Some(decision) = store.latest_decision(key)? else { return Ok("none".to_owned()) };
+    let screening: Value = serde_json::from_str(&decision.json).unwrap_or_default();
+    let criteria = screening["criteria"].as_array();
+    let verdict = criteria.into_iter().flatten().find(|c| c["id"] == name).map(|c| &c["verdict"]);
+    let held = verdict.unwrap_or(&screening["variables"][name]["value"]);
+    Ok(held.as_str().unwrap_or("none").to_owned())
 }
 
 /// A signature is a name on one line.

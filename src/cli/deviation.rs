@@ -106,7 +106,13 @@ fn acknowledge(global: &Global, a: &Arguments) -> Outcome {
         role: signature.role.clone(),
         action: meaning.into(),
         subject: Some(found.subject.clone()),
-        detail: detail(&[("deviation", &a.id.to_string()), ("kind", &found.kind), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("deviation", &a.id.to_string()),
+            ("kind", &found.kind),
+            ("before", found.state.word()),
+            ("after", DeviationState::Acknowledged.word()),
+            ("reason", &a.reason),
+        ]),
     };
     store.acknowledge_deviation(a.id, signature, audit)?;
     let mut out = Out::new();

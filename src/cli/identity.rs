@@ -111,7 +111,13 @@ fn resolve(global: &Global, a: &Arguments) -> Outcome {
         role: signature.role.clone(),
         action: meaning.into(),
         subject: Some(goes_on.clone()),
-        detail: detail(&[("other", &other), ("verdict", verdict), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("other", &other),
+            ("verdict", verdict),
+            ("before", answered(&*store, &goes_on, &other)?),
+            ("after", verdict),
+            ("reason", &a.reason),
+        ]),
     };
     record(&*store, "identity", &said, signature, audit)?;
     shell.pipeline(&store).run(now(), today())?;
@@ -181,14 +187,26 @@ fn permitted(shell: &Shell, store: &dyn Store, goes_on: &str, other: &str, by: &
     }
 }
 
+/// What was answered before.
+fn answered(store: &dyn Store, subject: &str, other: &str) -> Result<&'static str, Failure> {
+    let said = store.records_by_ids(&[answer_key(subject, other)])?;
+    let newest: Option<serde_json::Value> =
+        said.iter().find(|r| r.is_usable()).and_then(|r| serde_json::from_slice(&r.body).ok());
+    Ok(match newest.as_ref().and_then(|linkage| linkage["active"].as_bool()) {
+        Some(true) => "same",
+        Some(false) => "different",
+        None => "none",
+    })
+}
+
+fn answer_key(subject: &str, other: &str) -> RecordKey {
+    let id = questions::linkage_id(subject, other);
+    RecordKey { source: OWN_SOURCE.into(), resource_type: "Linkage".into(), id }
+}
+
 /// Now, or just after the last answer about the two where a clock was set back: a later word is later.
 fn moment(store: &dyn Store, subject: &str, other: &str) -> Result<DateTime<Utc>, Failure> {
-    let key = RecordKey {
-        source: OWN_SOURCE.into(),
-        resource_type: "Linkage".into(),
-        id: questions::linkage_id(subject, other),
-    };
-    let said = store.records_by_ids(&[key])?;
+    let said = store.records_by_ids(&[answer_key(subject, other)])?;
     let newest = said.iter().filter_map(|r| r.last_updated.as_deref()?.parse::<DateTime<Utc>>().ok()).max();
     let now = now();
     Ok(newest.map_or(now, |last| now.max(last + TimeDelta::milliseconds(1))))

@@ -111,6 +111,11 @@ name_claim = "name"
 
 [access.oidc.roles]
 # trial-investigators = "investigator"
+
+[audit]
+# Where the end of the audit log is written down: never inside data_dir, best on another disk.
+# Default: data_dir with `.audit-anchor`
+# anchor_file = "/var/log/trialbridge/audit-anchor"
 "#;
 
 pub fn run(global: &Global, a: &Arguments) -> Outcome {

@@ -41,9 +41,12 @@ pub enum Command {
     /// Delete a Subscription at the server; what it still sends is refused
     Delete {
         id: String,
-        /// Who asks for it
-        #[arg(long, value_name = "NAME")]
-        by: Option<String>,
+        /// Who orders it
+        #[arg(long, value_name = "NAME", default_value = "operator")]
+        by: String,
+        /// Why; for the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
 }
 
@@ -81,12 +84,15 @@ pub struct Create {
     /// Where the handshake is answered while waiting, in plain HTTP; default: `push.listen`, else `serve.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Who orders it
+    #[arg(long, value_name = "NAME", default_value = "operator")]
+    pub by: String,
+    /// Why; for the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
     /// Seconds to wait for the server to activate it
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub wait: u32,
-    /// Who asks for it
-    #[arg(long, value_name = "NAME")]
-    pub by: Option<String>,
 }
 
 pub fn run(global: &Global, command: &Command) -> Outcome {
@@ -95,7 +101,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
         Command::Create(a) => create(global, &shell, a),
         Command::Status => status(global, &shell),
         Command::Catchup { id } => catch_up(global, &shell, id.as_deref()),
-        Command::Delete { id, by } => delete(global, &shell, id, by.as_deref()),
+        Command::Delete { id, by, reason } => delete(global, &shell, id, by, reason),
     }
 }
 
@@ -148,18 +154,28 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
     Ok(bytes)
 }
 
-fn audit(who: &Ordered, action: &str, id: &str) -> NewAudit {
+/// How a Subscription changes: who did it, from which state to which.
+fn audit(
+    who: &Ordered,
+    action: &str,
+    id: &str,
+    (before, after): (&str, &str),
+    more: &[(&str, &str)],
+) -> NewAudit {
+    let mut particulars = vec![("subscription", id), ("before", before), ("after", after)];
+    particulars.extend(more);
     NewAudit {
         at: stamp(now()),
         actor: who.actor.clone(),
         role: who.role.clone(),
         action: action.into(),
         subject: None,
-        detail: detail(&[("subscription", id)]),
+        detail: detail(&particulars),
     }
 }
 
 fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
+    super::attest::signed(&a.by)?;
     let hint = "set [push] public_url to where hospital systems reach this program";
     let public = a.endpoint.as_deref().or(shell.config.push.public_url.as_deref());
     let public = public.ok_or_else(|| Failure::new(exit::CONFIG, "no public address is configured", hint))?;
@@ -174,9 +190,10 @@ fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
         hint: "stop `serve` for the moment: what happens meanwhile is recovered when it starts".into(),
         ..f
     })?;
-    let record = json!({"server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types});
-    let meaning = "subscription.create";
-    let who = order(shell, &*store, a.by.as_deref(), Permission::Operate, meaning, record)?;
+    let record = json!({
+        "server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types, "reason": a.reason
+    });
+    let who = order(shell, &*store, &a.by, Permission::Operate, "subscription.create", record)?;
     block_on(created(global, shell, a, &client, &store, (public, &who)))?
 }
 
@@ -289,11 +306,14 @@ async fn post(
         heartbeat_seconds: is_topic.then_some(heartbeat_seconds),
         created_at: stamp(now()),
     };
-    store.put_subscription(new, audit(who, "subscription.create", &id))?;
+    let more = [("watches", watches), ("server", client.base_url()), ("reason", &*a.reason)];
+    store.put_subscription(new, audit(who, "subscription.create", &id, ("none", "planned"), &more))?;
     let body = order.resource(&secret).to_string().into_bytes();
     let refused = |text: String| {
         let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-        store.change_subscription(&id, deleted, Some(audit(who, "subscription.refused-by-server", &id)))?;
+        let entry =
+            audit(&Ordered::service(), "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
+        store.change_subscription(&id, deleted, Some(entry))?;
         let hint = "the server may have Subscriptions switched off (HAPI does by default), lack the topic, or \
                     allow no such endpoint";
         Ok::<_, Failure>(Failure::new(exit::PROBLEMS, text, hint))
@@ -304,7 +324,8 @@ async fn post(
                 let text = "the server made a Subscription and did not say under which id";
                 return Err(Failure::new(exit::PARTIAL, text, "`trialbridge sub delete` looks for it"));
             };
-            store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, None)?;
+            let entry = audit(&Ordered::service(), "subscription.posted", &id, ("none", &remote_id), &[]);
+            store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, Some(entry))?;
             Ok(id)
         }
         Err(error @ ServerError::Status { status: 400..=499, .. }) => {
@@ -328,7 +349,9 @@ async fn wait_until_active(
             let Some(s) = store.subscription(id)? else { continue };
             let state = at_server(client, &s).await.unwrap_or(s.state);
             if state != s.state {
-                store.change_subscription(id, SubscriptionChange::State(state), None)?;
+                let states = (s.state.word(), state.word());
+                let entry = audit(&Ordered::service(), "subscription.state", id, states, &[]);
+                store.change_subscription(id, SubscriptionChange::State(state), Some(entry))?;
             }
             if state != SubscriptionState::Active {
                 inactive.push((id.clone(), explained(state).to_owned()));
@@ -525,7 +548,7 @@ fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
     [&resource["channel"]["endpoint"], &resource["endpoint"]].into_iter().any(|e| e == endpoint)
 }
 
-fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>) -> Outcome {
+fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> Outcome {
     let client = shell.client()?;
     let store =
         shell.open("sub delete").map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
@@ -534,7 +557,7 @@ fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>) -> Outcome
         let text = "this Subscription is held at another server than the configured one";
         return Err(Failure::new(exit::PROBLEMS, text, "set fhir.base_url to that server"));
     }
-    let record = json!({"server": s.server, "subscription": id});
+    let record = json!({"server": s.server, "subscription": id, "reason": reason});
     let who = order(shell, &*store, by, Permission::Operate, "subscription.delete", record)?;
     block_on(async {
         let remote = match s.remote_id {
@@ -552,7 +575,8 @@ fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>) -> Outcome
         Ok::<_, Failure>(())
     })??;
     let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-    store.change_subscription(id, deleted, Some(audit(&who, "subscription.delete", id)))?;
+    let entry = audit(&who, "subscription.delete", id, (s.state.word(), "deleted"), &[("reason", reason)]);
+    store.change_subscription(id, deleted, Some(entry))?;
     global.note(&format!("{id} is deleted; whatever the server still sends to it is answered with 410"));
     Ok(0)
 }
