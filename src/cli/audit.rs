@@ -3,10 +3,10 @@
 //! Looks and changes nothing, but for `accept`, by which a named person goes on from a log that does not
 //! agree with its anchor. An exported log is proved without a store or a configuration.
 
-use super::attest::signed;
 use super::audit_text;
 use super::output::{Out, table};
 use super::shell::{Shell, anchor_path, now, subject};
+use super::sign::order;
 use super::{Failure, Global, Outcome, Output, exit};
 use crate::access::Permission;
 use crate::audit::anchor::Anchors;
@@ -469,18 +469,15 @@ fn head(global: &Global, shell: &Shell) -> Outcome {
 }
 
 fn accept(global: &Global, shell: &Shell, a: &AcceptArguments) -> Outcome {
-    signed(&a.by)?;
     if a.reason.trim().is_empty() {
         return Err(Failure::new(exit::USAGE, "an acceptance has a reason", "--reason TEXT"));
     }
     let store = shell.open("audit accept")?;
     let stands = store.audit_anchor()?;
     let record = json!({
-        "fault": stands.fault.map(Word::word), "anchor": stands.last.as_ref().map(ToString::to_string),
-        "reason": a.reason
+        "fault": stands.fault.map(|f| f.meaning()), "anchor": stands.last.map(|h| h.to_string()), "reason": a.reason
     });
-    let permission = Permission::AcceptAudit;
-    let who = super::sign::order(shell, &*store, &a.by, permission, audit::anchor::ACCEPT, record)?;
+    let who = order(shell, &*store, Some(&a.by), Permission::AcceptAudit, "audit.accept", record)?;
     let accepted = store.accept_audit(NewAudit {
         at: stamp(now()),
         actor: who.actor,

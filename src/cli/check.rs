@@ -8,6 +8,7 @@ use crate::account::Settings;
 use crate::account::oidc::Provider;
 use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
+use crate::randomize::Public;
 use crate::source::{mllp, needs};
 use crate::store::{AccountOrigin, AnchorStatus, SqliteStore, Store};
 use clap::Args;
@@ -65,6 +66,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         }
         access(config, &mut findings, &mut lines)?;
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
+        if let Some(trial) = &trial {
+            list(config, trial, &mut findings);
+        }
         listener(config, &mut findings, &mut lines);
         anchored(config, &mut findings, &mut lines);
         if !arguments.no_network {
@@ -137,8 +141,36 @@ fn definition(
             trial.value_sets.len()
         ));
         lines.push(format!("ok    definition        {}", trial.hash));
+        if let Err(text) = trial::not_looser(config, trial) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                place: "config".into(),
+                id: "TB-C005",
+                text,
+                hint: "remove writeback.arm: the trial says what holds".into(),
+            });
+        }
     }
     Ok(trial)
+}
+
+/// What the list that is there leaves to one key alone. Where there is no store yet, there is nothing to say.
+fn list(config: &Config, trial: &Trial, findings: &mut Vec<Finding>) {
+    let Ok(chain) = shell::chain(config) else { return };
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain)) else { return };
+    let Ok(Some(list)) = store.allocation_list(&trial.study.id) else { return };
+    let is_sealed_to_nobody =
+        serde_json::from_str::<Public>(&list.json).is_ok_and(|public| public.header.statisticians.is_empty());
+    if is_sealed_to_nobody {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            place: "allocation".into(),
+            id: "TB-C006",
+            text: "the allocation list is sealed to no statistician: without the key file nobody can ever open it"
+                .into(),
+            hint: "keep a copy of the key file where neither the data nor those who enrol are".into(),
+        });
+    }
 }
 
 /// Who may work here: what `[access]` says, and the accounts that there are.
@@ -154,7 +186,7 @@ fn access(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>)
         }
         Ok(None) => {}
         Err(error) => {
-            report(Severity::Error, "TB-C003", &error.place, error.text, "docs/access.md explains the keys");
+            report(Severity::Error, "TB-C007", &error.place, error.text, "docs/access.md explains the keys");
         }
     }
     if !config.data_dir.join("trialbridge.db").exists() {

@@ -2,15 +2,15 @@
 
 use super::output::{Out, table};
 use super::shell::{Shell, now, today};
-use super::sign::{Ordered, order, order_beside};
+use super::sign::{Ordered, order};
 use super::{Failure, Global, Outcome, Output, exit};
 use crate::access::Permission;
 use crate::pipeline::{detail, stamp};
-use crate::store::{Backup, Finding, InboxState, NewAudit, QuarantineState};
+use crate::store::{Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub enum QuarantineCommand {
@@ -29,9 +29,9 @@ pub enum QuarantineCommand {
 /// Who does it, and why.
 #[derive(Args, Debug)]
 pub struct Signed {
-    /// Who does it
-    #[arg(long, value_name = "NAME", default_value = "operator")]
-    pub by: String,
+    /// Who does it; without accounts: operator
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Why; for the audit log
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -103,12 +103,18 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             if rows.is_empty() {
                 return Err(Failure::problem("nothing of that kind is in quarantine"));
             }
+            let record = json!({"quarantine": id, "inbox": rows});
+            let who = order(
+                &shell,
+                &*store,
+                signed.by.as_deref(),
+                Permission::ResolveQuestions,
+                "quarantine.replay",
+                record,
+            )?;
             let documents = rows.len().to_string();
             let read_again = [("documents", &*documents), ("before", "quarantined"), ("after", "pending")];
-            let record = json!({"quarantine": id, "inbox": rows, "reason": signed.reason});
-            let meaning = "quarantine.replay";
-            let who = order(&shell, &*store, &signed.by, Permission::ResolveQuestions, meaning, record)?;
-            store.append_audit(signed.entry(&who, meaning, &read_again))?;
+            store.append_audit(signed.entry(&who, "quarantine.replay", &read_again))?;
             let pipeline = shell.pipeline(&store);
             let mut still = BTreeSet::new();
             for seq in &rows {
@@ -205,8 +211,8 @@ pub fn verify(global: &Global) -> Outcome {
 pub fn replay(global: &Global, a: &ReplayArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.open("replay")?;
-    let record = json!({"definition": shell.trial.hash, "reason": a.signed.reason});
-    let who = order(&shell, &*store, &a.signed.by, Permission::Operate, "replay", record)?;
+    let record = json!({"definition": shell.trial.hash});
+    let who = order(&shell, &*store, a.signed.by.as_deref(), Permission::Operate, "replay", record)?;
     let rows = store.replay_all(a.signed.entry(&who, "replay", &[]))?;
     let done = shell.pipeline(&store).run(now(), today())?;
     let mut out = Out::new();
@@ -243,11 +249,11 @@ impl Signed {
     }
 }
 
-/// A copy changes nothing, and is made while another process writes: then it cannot be written down here.
-fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered, backup: &Backup) {
-    let bytes = backup.bytes.to_string();
-    let made = [("bytes", &*bytes), ("sha256", &*backup.sha256)];
-    let entry = a.signed.entry(who, "backup", &made);
+/// Before the copy is made, so that a copy knows of itself. It changes nothing, and is made also while
+/// another process writes: then it cannot be written down here.
+fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered) {
+    let to = a.to.display().to_string();
+    let entry = a.signed.entry(who, "backup", &[("to", &*to)]);
     let written = shell.open("backup").and_then(|store| Ok(store.append_audit(entry)?));
     if let Err(failure) = written {
         global.note(&format!("the audit log does not know of this copy: {}", failure.message));
@@ -257,10 +263,22 @@ fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered, b
 pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.look()?;
-    let who = order_beside(&shell, &*store, &a.signed.by, Permission::Operate, "backup")?;
-    let backup = store.backup(&a.to)?;
+    let who = super::sign::order_beside(
+        global,
+        &shell,
+        &store,
+        a.signed.by.as_deref(),
+        Permission::Operate,
+        "backup",
+    )?;
     drop(store);
-    audited(global, &shell, a, &who, &backup);
+    // Of another schema than ours nothing is written; what cannot be made is not written down.
+    let folder = a.to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !a.to.exists() && folder.is_dir() {
+        audited(global, &shell, a, &who);
+    }
+    let store = shell.look()?;
+    let backup = store.backup(&a.to)?;
     let mut out = Out::new();
     if global.output() == Output::Table {
         out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;

@@ -5,13 +5,14 @@
 //! terminal. Never: a password from a flag, or in an error.
 
 use super::shell::{Shell, now};
-use super::{Failure, exit};
+use super::{Failure, Global, exit};
 use crate::access::{self, Permission, Role};
 use crate::account::{Accounts, Credential, Denied, Intent, Settings, Signer, Viewer};
 use crate::pipeline::detail;
 use crate::secret::{self, Secret};
 use crate::store::{NewAudit, NewSignature, SignatureMethod, Store, StoreError};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The signature of `by` under `record`, for the transaction of what is signed.
 ///
@@ -43,7 +44,6 @@ pub fn sign(
         };
         return Ok(signer.sign(&intent, now()));
     }
-    named(by, permission)?;
     let password = password(shell.password_file.as_deref(), PASSWORD, by)?;
     accounts
         .sign(by, Credential::Password(&password), &intent, now())
@@ -77,31 +77,23 @@ pub struct Ordered {
     pub role: String,
 }
 
-impl Ordered {
-    /// The program itself, on what it found out.
-    pub fn service() -> Ordered {
-        Ordered { actor: "trialbridge".to_owned(), role: "service".to_owned() }
-    }
-}
-
 /// Signs for what the machine is about to do on somebody's word, and writes it down before it is done.
 /// Without accounts nobody signs for the machine.
 ///
 /// # Errors
-/// As [`sign`]; exit code 17 where there are accounts and none is named.
+/// As [`sign`]; exit code 17 without a name where there are accounts.
 pub fn order(
     shell: &Shell,
     store: &dyn Store,
-    by: &str,
+    by: Option<&str>,
     permission: Permission,
     meaning: &str,
     record: serde_json::Value,
 ) -> Result<Ordered, Failure> {
-    super::attest::signed(by)?;
     if store.accounts()?.is_empty() {
-        return Ok(Ordered { actor: by.to_owned(), role: Role::Operator.name().to_owned() });
+        return unproved(by);
     }
-    let signature = sign(shell, store, by, permission, meaning, None, record)?;
+    let signature = sign(shell, store, named(by, permission)?, permission, meaning, None, record)?;
     let ordered = Ordered { actor: signature.actor.clone(), role: signature.role.clone() };
     let entry = NewAudit {
         at: signature.at.clone(),
@@ -122,38 +114,48 @@ pub fn order(
 /// # Errors
 /// As [`order`].
 pub fn order_beside(
+    global: &Global,
     shell: &Shell,
-    store: &dyn Store,
-    by: &str,
+    store: &Arc<dyn Store>,
+    by: Option<&str>,
     permission: Permission,
     meaning: &str,
 ) -> Result<Ordered, Failure> {
-    super::attest::signed(by)?;
     if store.accounts()?.is_empty() {
-        return Ok(Ordered { actor: by.to_owned(), role: Role::Operator.name().to_owned() });
+        return unproved(by);
     }
+    let record = serde_json::json!({"data": "copied whole"});
     match shell.open(meaning) {
-        Ok(writing) => order(shell, &*writing, by, permission, meaning, serde_json::json!({})),
+        Ok(writing) => order(shell, &*writing, by, permission, meaning, record),
         Err(failure) if failure.code == exit::LOCKED => {
-            named(by, permission)?;
+            let by = named(by, permission)?;
             let password = password(shell.password_file.as_deref(), PASSWORD, by)?;
             let settings = Settings::from(&shell.config.access);
-            if !Accounts::new(store, &settings).holds(by, &password, permission)? {
+            let holds = Accounts::new(&**store, &settings).holds(by, &password, permission)?;
+            if !holds {
                 return Err(denied(&Denied::Refused, by, permission));
             }
-            Ok(Ordered { actor: by.to_owned(), role: role_of(store, by)?.name().to_owned() })
+            global.note("a service writes the store: this is in its log file, not in the audit log");
+            tracing::warn!(event = "order", actor = by, meaning);
+            // What the account may do was proved; which role that is, the writer would say.
+            Ok(Ordered { actor: by.to_owned(), role: roles(permission) })
         }
         Err(failure) => Err(failure),
     }
 }
 
-/// A name of its own, and not the one that stands for nobody in particular.
-fn named(by: &str, permission: Permission) -> Result<(), Failure> {
-    if by != Role::Operator.name() {
-        return Ok(());
-    }
-    let hint = format!("--by NAME, an account of the role {}", roles(permission));
-    Err(Failure::new(exit::NOT_PERMITTED, "this installation has accounts, and nobody signs for this", hint))
+/// An order where nobody can prove a name.
+fn unproved(by: Option<&str>) -> Result<Ordered, Failure> {
+    let actor = by.unwrap_or("operator");
+    super::attest::signed(actor)?;
+    Ok(Ordered { actor: actor.to_owned(), role: Role::Operator.name().to_owned() })
+}
+
+fn named(by: Option<&str>, permission: Permission) -> Result<&str, Failure> {
+    by.ok_or_else(|| {
+        let hint = format!("--by NAME, an account of the role {}", roles(permission));
+        Failure::new(exit::NOT_PERMITTED, "this installation has accounts, and nobody signs for it", hint)
+    })
 }
 
 /// Where the password of whoever signs may stand.

@@ -41,9 +41,9 @@ pub enum Command {
     /// Delete a Subscription at the server; what it still sends is refused
     Delete {
         id: String,
-        /// Who orders it
-        #[arg(long, value_name = "NAME", default_value = "operator")]
-        by: String,
+        /// Who orders it; without accounts: operator
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
         /// Why; for the audit log
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
@@ -84,9 +84,9 @@ pub struct Create {
     /// Where the handshake is answered while waiting, in plain HTTP; default: `push.listen`, else `serve.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Who orders it
-    #[arg(long, value_name = "NAME", default_value = "operator")]
-    pub by: String,
+    /// Who orders it; without accounts: operator
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Why; for the audit log
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -101,7 +101,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
         Command::Create(a) => create(global, &shell, a),
         Command::Status => status(global, &shell),
         Command::Catchup { id } => catch_up(global, &shell, id.as_deref()),
-        Command::Delete { id, by, reason } => delete(global, &shell, id, by, reason),
+        Command::Delete { id, by, reason } => delete(global, &shell, id, by.as_deref(), reason),
     }
 }
 
@@ -174,8 +174,12 @@ fn audit(
     }
 }
 
+/// What the server brings about is nobody's doing here.
+fn service() -> Ordered {
+    Ordered { actor: "trialbridge".to_owned(), role: "service".to_owned() }
+}
+
 fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
-    super::attest::signed(&a.by)?;
     let hint = "set [push] public_url to where hospital systems reach this program";
     let public = a.endpoint.as_deref().or(shell.config.push.public_url.as_deref());
     let public = public.ok_or_else(|| Failure::new(exit::CONFIG, "no public address is configured", hint))?;
@@ -190,10 +194,9 @@ fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
         hint: "stop `serve` for the moment: what happens meanwhile is recovered when it starts".into(),
         ..f
     })?;
-    let record = json!({
-        "server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types, "reason": a.reason
-    });
-    let who = order(shell, &*store, &a.by, Permission::Operate, "subscription.create", record)?;
+    let record = json!({"server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types});
+    let meaning = "subscription.create";
+    let who = order(shell, &*store, a.by.as_deref(), Permission::Operate, meaning, record)?;
     block_on(created(global, shell, a, &client, &store, (public, &who)))?
 }
 
@@ -311,8 +314,7 @@ async fn post(
     let body = order.resource(&secret).to_string().into_bytes();
     let refused = |text: String| {
         let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-        let entry =
-            audit(&Ordered::service(), "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
+        let entry = audit(&service(), "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
         store.change_subscription(&id, deleted, Some(entry))?;
         let hint = "the server may have Subscriptions switched off (HAPI does by default), lack the topic, or \
                     allow no such endpoint";
@@ -324,7 +326,7 @@ async fn post(
                 let text = "the server made a Subscription and did not say under which id";
                 return Err(Failure::new(exit::PARTIAL, text, "`trialbridge sub delete` looks for it"));
             };
-            let entry = audit(&Ordered::service(), "subscription.posted", &id, ("none", &remote_id), &[]);
+            let entry = audit(&service(), "subscription.posted", &id, ("none", &remote_id), &[]);
             store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, Some(entry))?;
             Ok(id)
         }
@@ -350,7 +352,7 @@ async fn wait_until_active(
             let state = at_server(client, &s).await.unwrap_or(s.state);
             if state != s.state {
                 let states = (s.state.word(), state.word());
-                let entry = audit(&Ordered::service(), "subscription.state", id, states, &[]);
+                let entry = audit(&service(), "subscription.state", id, states, &[]);
                 store.change_subscription(id, SubscriptionChange::State(state), Some(entry))?;
             }
             if state != SubscriptionState::Active {
@@ -548,7 +550,7 @@ fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
     [&resource["channel"]["endpoint"], &resource["endpoint"]].into_iter().any(|e| e == endpoint)
 }
 
-fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> Outcome {
+fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>, reason: &str) -> Outcome {
     let client = shell.client()?;
     let store =
         shell.open("sub delete").map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
@@ -557,7 +559,7 @@ fn delete(global: &Global, shell: &Shell, id: &str, by: &str, reason: &str) -> O
         let text = "this Subscription is held at another server than the configured one";
         return Err(Failure::new(exit::PROBLEMS, text, "set fhir.base_url to that server"));
     }
-    let record = json!({"server": s.server, "subscription": id, "reason": reason});
+    let record = json!({"server": s.server, "subscription": id});
     let who = order(shell, &*store, by, Permission::Operate, "subscription.delete", record)?;
     block_on(async {
         let remote = match s.remote_id {

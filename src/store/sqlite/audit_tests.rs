@@ -70,8 +70,8 @@ fn history(store: &SqliteStore) {
 
 fn refused(store: &SqliteStore) -> Option<String> {
     let drawn = store.allocate(request("Patient/2", "k2"), draw());
-    let snapshot = store.allocation_snapshot("T", "Patient/2");
-    match (drawn, snapshot) {
+    let considered = store.consider("T", "Patient/2", draw());
+    match (drawn, considered) {
         (Ok(_), _) => None,
         (Err(error), Err(also)) => {
             assert_eq!(error.code(), also.code(), "a dry run says the same");
@@ -120,7 +120,7 @@ fn what_is_done_to_the_log_is_found_and_blocks_randomization() {
         ("two are swapped",            SWAP,                                                       "audit-broken",     &["audit-chain"]),
         ("one is put in twice",        AGAIN,                                                      "audit-broken",     &["audit-chain"]),
         ("one is put in before",       "INSERT INTO audit SELECT -5, at, actor, role, action, subject, detail, previous, 'x' FROM audit WHERE sequence = 20",
-                                                                                                   "storage-failed",   &["audit-chain", "audit-covers"]),
+                                                                                                   "corrupt",          &["audit-chain", "audit-covers"]),
         ("a time",                     "UPDATE audit SET at = replace(at, '08:', '09:') WHERE sequence = 9",       "audit-broken", &["audit-chain"]),
         ("an actor",                   "UPDATE audit SET actor = 'dr-lj' WHERE sequence = 9",                     "audit-broken", &["audit-chain"]),
         ("a role",                     "UPDATE audit SET role = 'investigatoR' WHERE sequence = 9",               "audit-broken", &["audit-chain"]),
