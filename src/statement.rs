@@ -1,0 +1,193 @@
+//! What only a person knows, as it is taken down: consent, and judgements of criteria.
+//!
+//! A statement becomes a Consent or a QuestionnaireResponse of our own source and goes through the inbox
+//! like whatever the hospital sends. Who may make it, and the signature, are for the callers to see to.
+//!
+//! Invariant: a statement is in the audit log before it has its effect.
+
+use crate::clinical::time::When;
+use crate::pipeline::detail;
+use crate::protocol::Trial;
+use crate::source::inbox::{OWN_SOURCE, accept};
+use crate::store::{NewAudit, NewSignature, Store, StoreError};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Why a statement cannot be taken down.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// The trial has no such criterion and no such grade.
+    #[error("the trial has no such criterion or grade; it has {0}")]
+    Criterion(String),
+    /// Not one of the answers that the criterion or grade has.
+    #[error("that is no answer to it; the answers are {0}")]
+    Verdict(String),
+    #[error("a judgement has a reason")]
+    Reason,
+    #[error("that is neither a date (YYYY-MM-DD) nor an instant with a time zone")]
+    Date,
+}
+
+/// Who states it, and in which role.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'a> {
+    pub actor: &'a str,
+    /// As it stands in the record.
+    pub name: &'a str,
+    pub role: &'a str,
+}
+
+/// A statement, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    origin: &'static str,
+    resource: Value,
+    pub audit: NewAudit,
+}
+
+/// A judgement of a criterion (`yes`: its statement applies; `no` clears an exclusion), or a bedside grade
+/// in its own words.
+///
+/// # Errors
+/// [`Wrong`]
+pub fn attestation(
+    trial: &Trial,
+    subject: &str,
+    (criterion, verdict, reason): (&str, &str, &str),
+    speaker: Speaker<'_>,
+    at: DateTime<Utc>,
+) -> Result<Statement, Wrong> {
+    let answer = answer(trial, criterion, verdict)?;
+    if reason.trim().is_empty() {
+        return Err(Wrong::Reason);
+    }
+    let stamp = crate::pipeline::stamp(at);
+    let resource = json!({
+        "resourceType": "QuestionnaireResponse",
+        "id": format!("{}-{}", criterion.to_lowercase().replace('_', "-"), at.timestamp_micros()),
+        "meta": {"versionId": "1", "lastUpdated": stamp},
+        "questionnaire": trial.study.questionnaire,
+        "status": "completed",
+        "subject": {"reference": subject},
+        "authored": stamp,
+        "author": {"display": speaker.name},
+        "item": [
+            {"linkId": criterion, "answer": [answer]},
+            {"linkId": "reason", "answer": [{"valueString": reason}]}
+        ]
+    });
+    let detail = detail(&[("criterion", criterion), ("verdict", verdict), ("reason", reason)]);
+    let audit = entry("attest", subject, speaker, stamp, detail);
+    Ok(Statement { origin: "attestation", resource, audit })
+}
+
+/// A verdict on a criterion, or the answer of a coded variable.
+fn answer(trial: &Trial, name: &str, verdict: &str) -> Result<Value, Wrong> {
+    if trial.criterion(name).is_some() {
+        return match verdict {
+            "yes" => Ok(json!({"valueBoolean": true})),
+            "no" => Ok(json!({"valueBoolean": false})),
+            _ => Err(Wrong::Verdict("yes, no".to_owned())),
+        };
+    }
+    let coded = trial.variable(name).and_then(|v| trial.variables[usize::from(v)].coded());
+    let Some(coded) = coded else {
+        let ids: Vec<&str> = trial.criteria.iter().map(|c| c.id.as_str()).collect();
+        return Err(Wrong::Criterion(ids.join(", ")));
+    };
+    if coded.answers.iter().any(|a| a.id == verdict) {
+        return Ok(json!({"valueCoding": {"system": format!("urn:trialbridge:{name}"), "code": verdict}}));
+    }
+    let ids: Vec<&str> = coded.answers.iter().map(|a| a.id.as_str()).collect();
+    Err(Wrong::Verdict(ids.join(", ")))
+}
+
+/// A signed consent was seen, or the consent was withdrawn. `date`: when; without one, now.
+///
+/// # Errors
+/// [`Wrong::Date`]
+pub fn consent(
+    trial: &Trial,
+    subject: &str,
+    given: bool,
+    (date, reason): (Option<&str>, &str),
+    speaker: Speaker<'_>,
+    at: DateTime<Utc>,
+) -> Result<Statement, Wrong> {
+    if date.is_some_and(|date| When::parse(date).is_err()) {
+        return Err(Wrong::Date);
+    }
+    let stamp = crate::pipeline::stamp(at);
+    let date = date.unwrap_or(&stamp).to_owned();
+    let study = &trial.study;
+    let resource = json!({
+        "resourceType": "Consent",
+        "id": format!("consent-{}", at.timestamp_micros()),
+        "meta": {"versionId": "1", "lastUpdated": stamp},
+        "extension": [{
+            "url": "http://hl7.org/fhir/StructureDefinition/workflow-researchStudy",
+            "valueReference": {"identifier": {"system": study.system, "value": study.id}}
+        }],
+        "status": if given { "active" } else { "inactive" },
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "research"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": subject},
+        "dateTime": date
+    });
+    let action = if given { "consent.record" } else { "consent.withdraw" };
+    let audit = entry(action, subject, speaker, stamp, detail(&[("date", &date), ("reason", reason)]));
+    Ok(Statement { origin: "consent", resource, audit })
+}
+
+fn entry(action: &str, subject: &str, speaker: Speaker<'_>, at: String, detail: String) -> NewAudit {
+    NewAudit {
+        at,
+        actor: speaker.actor.to_owned(),
+        role: speaker.role.to_owned(),
+        action: action.to_owned(),
+        subject: Some(subject.to_owned()),
+        detail,
+    }
+}
+
+/// Takes a statement down: its signature, if it has one, and its audit entry first, then the inbox.
+///
+/// # Errors
+/// Those of the store.
+pub fn store(
+    store: &dyn Store,
+    statement: Statement,
+    signature: Option<NewSignature>,
+) -> Result<(), StoreError> {
+    match signature {
+        Some(signature) => drop(store.sign(signature, vec![statement.audit])?),
+        None => drop(store.append_audit(statement.audit)?),
+    }
+    accept(store, statement.origin, OWN_SOURCE, statement.resource.to_string().into_bytes()).map(drop)
+}
+
+/// A moment of its own second. Order is decided by the second, and what a person says later must be
+/// later: two statements of one second would contradict each other instead of correcting.
+///
+/// # Errors
+/// Those of the store.
+pub fn moment(
+    store: &dyn Store,
+    subject: &str,
+    now: &dyn Fn() -> DateTime<Utc>,
+) -> Result<DateTime<Utc>, StoreError> {
+    let second = |text: &str| text.get(..19).map(str::to_owned);
+    let own = store.records_of(subject)?.into_iter().filter(|r| r.key.source == OWN_SOURCE);
+    let newest = own.filter_map(|r| second(&r.last_updated?)).max();
+    let mut at = now();
+    // A clock that was set back is not waited for, and one that stands still not for ever.
+    for _ in 0..3 {
+        if newest.is_none() || second(&crate::pipeline::stamp(at)) != newest {
+            return Ok(at);
+        }
+        std::thread::sleep(Duration::from_millis(1001u64.saturating_sub(at.timestamp_subsec_millis().into())));
+        at = now();
+    }
+    Ok(at + Duration::from_secs(1))
+}
