@@ -177,9 +177,47 @@ pub fn may(role: Role, permission: Permission, masking: &Masking) -> bool {
     }
 }
 
+/// Is this role tied to a site, and sees the subjects of that site alone?
+pub fn is_bound_to_site(role: Role) -> bool {
+    matches!(role, Role::Coordinator | Role::Investigator)
+}
+
+/// Seconds that nobody may try again after so many failed attempts in a row; `None`: until an administrator
+/// resets the account.
+// # Source
+// > "the verifier SHALL implement controls to protect against online guessing attacks. … the verifier SHALL
+// > limit consecutive failed authentication attempts on a single account to no more than 100."
+// > NIST SP 800-63B, 5.2.2
+pub fn wait_after(failures: u32) -> Option<i64> {
+    match failures {
+        0..5 => Some(0),
+        5..12 => Some(30 << (failures - 5)),
+        12..100 => Some(3600),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guessing_becomes_slow_and_then_ends() {
+        for (failures, wait) in [
+            (0, Some(0)),
+            (4, Some(0)),
+            (5, Some(30)),
+            (6, Some(60)),
+            (7, Some(120)),
+            (11, Some(1920)),
+            (12, Some(3600)),
+            (99, Some(3600)),
+            (100, None),
+            (u32::MAX, None),
+        ] {
+            assert_eq!(wait_after(failures), wait, "{failures}");
+        }
+    }
 
     #[test]
     fn the_whole_table() {

@@ -30,6 +30,7 @@ pub mod sequence;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod draw;
 pub mod http;
 pub mod pipeline;
 pub mod sandbox;

@@ -18,6 +18,7 @@ pub mod score;
 pub mod screen;
 pub mod serve;
 pub mod shell;
+pub mod sign;
 pub mod sub;
 pub mod subjects;
 pub mod trial;

@@ -2,7 +2,7 @@
 
 use super::output::{Out, table};
 use super::shell::{Shell, event, now, today};
-use super::{Failure, Global, Outcome, Output, allocation, exit};
+use super::{Failure, Global, Outcome, Output, exit};
 use crate::audit::{Chain, Entry};
 use crate::pipeline::{detail, stamp};
 use crate::randomize::Digest;
@@ -221,7 +221,7 @@ pub fn verify(global: &Global) -> Outcome {
     let mut report = store.verify()?;
     // What an allocation carries with it proves it against the commitment, without any key.
     report.findings.extend(
-        allocation::unproved(&*store, &shell.trial.study.id)?
+        crate::draw::unproved(&*store, &shell.trial.study.id)?
             .into_iter()
             .map(|message| Finding { check: "allocation-proof", message }),
     );

@@ -1,6 +1,7 @@
 //! What the commands share: the store, the client, the day.
 
 use super::{Failure, Global, exit, trial};
+use crate::access::{Disclosure, Masking};
 use crate::audit;
 
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
@@ -113,6 +114,16 @@ impl Shell {
 
     pub fn pipeline(&self, store: &Arc<dyn Store>) -> Pipeline {
         Pipeline::new(Arc::clone(store), Arc::clone(&self.trial)).taking_turns(Arc::clone(&self.turn))
+    }
+
+    /// Who is kept from knowing arms, here.
+    pub fn masking(&self) -> Masking {
+        let write_back = match self.config.writeback.arm.as_str() {
+            "disclose" => Disclosure::Disclose,
+            "code" => Disclosure::Code,
+            _ => Disclosure::Withhold,
+        };
+        Masking { write_back, ..Masking::strictest() }
     }
 
     /// The client of the configured server.

@@ -3,14 +3,18 @@
 mod held;
 
 use super::output::{Out, table};
+use super::randomize::no_arm;
 use super::shell::{Shell, block_on, now};
-use super::{Failure, Global, Outcome, Output, exit};
+use super::{Failure, Global, Outcome, Output, allocation, exit};
+use crate::access::{Disclosure, Masking};
 use crate::client::FhirClient;
 use crate::client::server::ServerError;
+use crate::draw::{self, Viewer};
 use crate::fhir::reference::type_and_id;
 use crate::fhir::release::Release;
 use crate::pipeline::{detail, stamp};
 use crate::protocol::document::hex;
+use crate::randomize::SealKey;
 use crate::score;
 use crate::sink::element::Identifier;
 use crate::sink::reconcile::{Capability, KnownIds, reconcile};
@@ -222,6 +226,7 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
         store.outbox(Some(OutboxState::Pending), 10_000)?.into_iter().map(|item| item.subject).collect();
     let allocations: BTreeMap<String, Allocation> =
         store.allocations(&trial.study.id)?.into_iter().map(|a| (a.subject.clone(), a)).collect();
+    let opener = Opener::new(shell, !allocations.is_empty())?;
     let mut participants = Vec::new();
     for d in store.latest_decisions()? {
         let allocation = allocations.get(&d.subject);
@@ -231,7 +236,7 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
         // What is settled already is compared, not written: its evidence need not be looked for again.
         let ask = allocation.is_none() || unsettled.contains(&d.subject) || deviating.contains(&d.subject);
         let mut held = Held::of(client, client.base_url(), &**store, &d.subject, ask)?;
-        participants.push(participant(shell, store, &d, allocation, &mut held).await?);
+        participants.push(participant(shell, store, &d, allocation, &mut held, &opener).await?);
     }
     Ok(Wanted {
         study: StudyWanted {
@@ -264,12 +269,46 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
     })
 }
 
+/// What the hospital may be told of an arm, and the key, if it is needed for that.
+struct Opener {
+    masking: Masking,
+    key: Option<SealKey>,
+}
+
+impl Opener {
+    fn new(shell: &Shell, has_allocations: bool) -> Result<Opener, Failure> {
+        let masking = shell.masking();
+        let needs_key = has_allocations && masking.write_back == Disclosure::Disclose;
+        let key = needs_key.then(|| allocation::read_key(shell)).transpose()?;
+        Ok(Opener { masking, key })
+    }
+}
+
+/// The arm as far as the hospital may be told.
+fn assigned(
+    shell: &Shell,
+    store: &Arc<dyn Store>,
+    a: &Allocation,
+    opener: &Opener,
+) -> Result<AssignedArm, Failure> {
+    match (opener.masking.write_back, &opener.key) {
+        (Disclosure::Disclose, Some(key)) => {
+            let trial = &shell.trial.study.id;
+            let arm = draw::disclose(&**store, &opener.masking, key, trial, a, Viewer::WriteBack, now());
+            arm.map(|arm| AssignedArm::Name(arm.expose().to_owned())).map_err(|e| no_arm(&e))
+        }
+        (Disclosure::Code, _) => Ok(AssignedArm::Code(a.id.clone())),
+        _ => Ok(AssignedArm::Withheld),
+    }
+}
+
 async fn participant(
     shell: &Shell,
     store: &Arc<dyn Store>,
     latest: &Decision,
     allocation: Option<&Allocation>,
     held: &mut Held<'_, FhirClient>,
+    opener: &Opener,
 ) -> Result<ParticipantWanted, Failure> {
     // A participant's scores and evidence are those on which the allocation was decided.
     let history = store.decision_history(&latest.subject)?;
@@ -296,11 +335,7 @@ async fn participant(
         }
     }
     let state = state(shell, allocation, latest);
-    let policy = match shell.config.writeback.arm.as_str() {
-        "withhold" => ArmPolicy::Withhold,
-        "code" => ArmPolicy::Code,
-        _ => ArmPolicy::Disclose,
-    };
+    let arm = allocation.map(|a| assigned(shell, store, a, opener)).transpose()?;
     // The first day of the present state, which does not move when the same is found another day.
     let since = match allocation {
         Some(a) if state == SubjectState::OnStudy => a.at.get(..10).unwrap_or_default(),
@@ -329,7 +364,7 @@ async fn participant(
         patient: latest.subject.clone(),
         state,
         since: since.parse::<NaiveDate>().unwrap_or_default(),
-        arm: allocation.map(|a| AssignedArm::by_policy(policy, &a.arm, &a.id)),
+        arm,
         consent,
         evidence,
         scores: wanted_scores,

@@ -1,4 +1,5 @@
-//! Allocation lists: (scheme, seed, position) to arm; sealing, commitment.
+//! Allocation lists: (plan, seed, position), or with minimization (plan, seed, position, participants so far),
+//! to arm; sealing, commitment.
 //!
 //! A list is drawn up once from a 32-byte seed, committed to by a Merkle root, and kept slot by
 //! slot under a key that lives outside the data directory, so that one draw opens one slot.
@@ -12,8 +13,12 @@
 //! `fixtures/randomize/known-answer.json` holds one such list.
 
 pub mod arms;
+mod blocks;
+mod coin;
 pub mod digest;
+pub mod exact;
 pub mod merkle;
+pub mod minimize;
 pub mod plan;
 mod recipe;
 pub mod scheme;
@@ -27,8 +32,9 @@ mod tests;
 
 pub use arms::{Arms, ArmsError};
 pub use digest::Digest;
-pub use plan::{Content, Factor, Place, Plan, draw_up};
-pub use scheme::{Scheme, SchemeError, Slot, generate};
+pub use exact::{Probability, Weight};
+pub use plan::{AssignError, Content, Factor, Past, Place, Plan, assign, draw_up};
+pub use scheme::{Distance, Scheme, SchemeError, Slot, generate};
 pub use seal::{
     Header, Opened, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal, seal, verify_allocation,
     verify_list, verify_sealed,

@@ -13,7 +13,6 @@ pub(crate) struct Recipe {
     pub arms: Arms,
 }
 
-const PERMUTED_BLOCKS: u8 = 1;
 const NAME_BYTES: usize = 1 + Arms::LONGEST;
 const SIZES_BYTES: usize = 1 + 4 * Scheme::MOST_SIZES;
 
@@ -24,13 +23,13 @@ impl Recipe {
     /// The scheme has been checked: it has at most [`Scheme::MOST_SIZES`] sizes.
     pub(crate) fn to_bytes(&self) -> Zeroizing<[u8; RECIPE_BYTES]> {
         let mut bytes = Zeroizing::new([0; RECIPE_BYTES]);
-        let Scheme::PermutedBlocks { sizes } = &self.scheme;
-        bytes[0] = PERMUTED_BLOCKS;
+        let (kind, numbers) = self.scheme.to_parts();
+        bytes[0] = kind;
         bytes[1..33].copy_from_slice(self.seed.expose());
         let (size_bytes, arm_bytes) = bytes[33..].split_at_mut(SIZES_BYTES);
         // Both numbers are at most 16, by `Scheme::check` and by the construction of `Arms`.
-        size_bytes[0] = sizes.len() as u8;
-        for (place, size) in size_bytes[1..].chunks_exact_mut(4).zip(sizes) {
+        size_bytes[0] = numbers.len() as u8;
+        for (place, size) in size_bytes[1..].chunks_exact_mut(4).zip(numbers) {
             place.copy_from_slice(&size.to_be_bytes());
         }
         arm_bytes[0] = self.arms.names().len() as u8;
@@ -43,20 +42,22 @@ impl Recipe {
 
 /// Reads a recipe; `None` where these are not the bytes of one.
 pub(crate) fn read(bytes: &[u8; RECIPE_BYTES]) -> Option<Recipe> {
-    let (&tag, rest) = bytes.split_first()?;
+    let (&kind, rest) = bytes.split_first()?;
     let (seed, rest) = rest.split_first_chunk::<32>()?;
     let (size_bytes, arm_bytes) = rest.split_at_checked(SIZES_BYTES)?;
-    if tag != PERMUTED_BLOCKS {
-        return None;
-    }
-    let (&count, sizes) = size_bytes.split_first()?;
-    let sizes: Vec<u32> =
-        sizes.as_chunks::<4>().0.iter().take(count.into()).map(|size| u32::from_be_bytes(*size)).collect();
+    let (&count, numbers) = size_bytes.split_first()?;
+    let numbers: Vec<u32> = numbers
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .take(count.into())
+        .map(|number| u32::from_be_bytes(*number))
+        .collect();
     let (&count, names) = arm_bytes.split_first()?;
     let names: Option<Vec<&str>> = names.chunks_exact(NAME_BYTES).take(count.into()).map(read_name).collect();
     let recipe = Recipe {
         seed: Seed::new(*seed),
-        scheme: Scheme::PermutedBlocks { sizes },
+        scheme: Scheme::from_parts(kind, &numbers)?,
         arms: Arms::new(names?).ok()?,
     };
     (*recipe.to_bytes() == *bytes).then_some(recipe)

@@ -2,7 +2,7 @@
 //!
 //! What a method returned `Ok` for is on disk and survives a power cut; what it returned `Err` for
 //! left no trace. The store reads no clock and draws no random number: callers pass times in, and
-//! the one who draws an arm brings the opened slot.
+//! the one who draws opens the slot: the store holds no key, and no arm.
 //!
 //! Invariants, whatever the order and concurrency of the callers:
 //! - inbox bytes, decisions, allocations and audit entries are never changed or removed;
@@ -10,6 +10,8 @@
 //! - a participant has at most one allocation, and positions are taken 1, 2, 3, … without a hole;
 //! - an action and its audit entry are stored together or not at all.
 
+mod account;
+mod allocation;
 pub mod error;
 pub use crate::normalize::precedence;
 pub mod rows;
@@ -18,6 +20,7 @@ mod subscription;
 #[cfg(test)]
 pub(crate) mod suite;
 
+pub use account::*;
 pub use error::{AllocateError, Holder, Refusal, StoreError};
 pub use rows::*;
 pub use sqlite::SqliteStore;
@@ -114,25 +117,36 @@ pub trait Store: Send + Sync {
     /// Conflict `list-exists` if the trial has one; `list-empty` without slots.
     fn put_allocation_list(&self, list: NewAllocationList) -> Result<()>;
     fn allocation_list(&self, trial: &str) -> Result<Option<AllocationList>>;
-    /// The sealed slots in list order, for `allocation verify`.
+    /// The sealed slots by stratum and position, for `allocation verify`.
     fn sealed_slots(&self, list_id: &str) -> Result<Vec<Vec<u8>>>;
-    /// Allocates once, in one transaction: same key and subject returns the first allocation
-    /// (`replayed`); same key for another subject is `key-reuse`; a subject allocated under another
-    /// key is `duplicate`; no slot left is `list-exhausted`; a subject without a decision is refused
-    /// as `no-decision`; then `check` decides on the snapshot, and the allocation, its audit entry
-    /// and its outbox rows are stored.
+    fn sealed_slot(&self, list_id: &str, stratum: i64, position: i64) -> Result<Option<Vec<u8>>>;
+    /// The draws of a list with a number below `before`, in order.
+    fn draws(&self, list_id: &str, before: i64) -> Result<Vec<PastDraw>>;
+    /// Allocates once, in one transaction. The same key for the same subject returns the first allocation
+    /// (`replayed`) and does nothing; the same key for another subject is `key-reuse`; a subject allocated
+    /// under another key is `duplicate`. A subject without a decision is refused as `no-decision`, one whose
+    /// decision is not the one that the signer saw as `record-changed`. Then `check` decides, and the
+    /// allocation, its signature, its audit entry and its outbox rows are stored.
     fn allocate(
         &self,
         request: AllocationRequest,
         check: Check,
     ) -> std::result::Result<AllocationOutcome, AllocateError>;
-    /// What `check` would be given now, for a dry run. Draws nothing.
-    fn allocation_snapshot(&self, trial: &str, subject: &str)
-    -> std::result::Result<Snapshot, AllocateError>;
-    /// In list order.
+    /// How [`allocate`](Store::allocate) would end now under a key not used yet. Draws and stores nothing.
+    fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError>;
+    /// In the order of the draws.
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>>;
     fn allocation_of(&self, trial: &str, subject: &str) -> Result<Option<Allocation>>;
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>>;
+    /// Stores what is said, its signature and its audit entry, in one transaction. Conflict `already-closed`,
+    /// `not-closed`, `already-marked` where there is nothing to say; `not-found` for an allocation that is
+    /// not of this trial.
+    fn put_allocation_event(&self, event: NewAllocationEvent) -> Result<AllocationEvent>;
+    /// The oldest first.
+    fn allocation_events(&self, trial: &str) -> Result<Vec<AllocationEvent>>;
+    /// Notes that the hospital is told an arm, with its audit entry. Done before: false, and nothing is
+    /// written.
+    fn note_told(&self, allocation_id: &str, audit: NewAudit) -> Result<bool>;
 
     // ---- deviations ----
 
@@ -160,6 +174,49 @@ pub trait Store: Send + Sync {
     fn sign(&self, signature: NewSignature, audit: Vec<NewAudit>) -> Result<Signature>;
     /// All, or those of one subject; the oldest first.
     fn signatures(&self, subject: Option<&str>) -> Result<Vec<Signature>>;
+
+    // ---- accounts ----
+    //
+    // Each method that takes a time moves the accounts' own clock. A time more than five seconds before the
+    // latest one seen is a clock that went back: every session and every question to the identity provider
+    // ends, what was barred waits anew, and an audit entry `clock-anomaly` says so.
+
+    /// All, ordered by name.
+    fn accounts(&self) -> Result<Vec<Account>>;
+    fn account(&self, name: &str) -> Result<Option<Account>>;
+    /// Conflict `account-exists`; `first-account` where [`Authority::First`] is not the first, or is no
+    /// administrator; `no-account` where there is none yet that could have the authority.
+    fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()>;
+    /// Changes it, ends its sessions, and stores the authority's signature. Conflict `last-administrator`
+    /// where no local administrator would be left enabled.
+    fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        at: &str,
+        authority: Authority,
+        audit: NewAudit,
+    ) -> Result<()>;
+    /// Counts an attempt under `name`; `key` is what a name is counted under that nobody has.
+    fn begin_attempt(&self, name: &str, key: &str, at: &str) -> Result<Attempt>;
+    fn end_attempt(&self, name: &str, end: AttemptEnd, audit: Option<NewAudit>) -> Result<()>;
+    fn open_session(&self, new: NewSession, audit: NewAudit) -> Result<()>;
+    /// Whose session it is, if it lives, and its account is not disabled. Seeing it keeps it alive.
+    fn see_session(&self, token_sha256: &str, at: &str, limits: SessionLimits) -> Result<Option<Account>>;
+    /// Returns whether there was one.
+    fn end_session(&self, token_sha256: &str, audit: NewAudit) -> Result<bool>;
+    /// All, the oldest first; among them those whose time is over and that nobody has asked for since.
+    fn sessions(&self) -> Result<Vec<SessionRow>>;
+    fn put_oidc_request(&self, new: OidcRequest) -> Result<()>;
+    /// Takes it out: it is answered once. None if there is none, or it is older than `at_most`.
+    fn take_oidc_request(
+        &self,
+        state_sha256: &str,
+        at: &str,
+        at_most: chrono::TimeDelta,
+    ) -> Result<Option<OidcRequest>>;
+    /// Subject and source of every record that stands, of one subject or of all; ordered, each once.
+    fn sources(&self, subject: Option<&str>) -> Result<Vec<(String, String)>>;
 
     // ---- audit ----
 

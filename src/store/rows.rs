@@ -1,6 +1,7 @@
 //! The rows that go in and out of a [`Store`](super::Store). Plain data: all times are UTC RFC 3339
 //! text given by the caller, all hashes SHA-256 in lower-case hex.
 
+pub use super::allocation::*;
 pub use crate::identity::{Group, Identity, LinkKind, Member, PersonIdentifier, PersonLink};
 
 use std::fmt;
@@ -303,32 +304,7 @@ pub struct Decision {
     pub json: String,
 }
 
-// ---- allocation ----
-
-#[derive(Clone, Debug)]
-pub struct NewAllocationList {
-    pub id: String,
-    pub trial: String,
-    pub definition: String,
-    pub commitment: String,
-    pub created_at: String,
-    /// The public part.
-    pub json: String,
-    /// Sealed slots in list order; the first has position 1.
-    pub slots: Vec<Vec<u8>>,
-    pub audit: NewAudit,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllocationList {
-    pub id: String,
-    pub trial: String,
-    pub definition: String,
-    pub commitment: String,
-    pub total: i64,
-    pub created_at: String,
-    pub json: String,
-}
+// ---- deviations ----
 
 /// The data behind an allocation changed after it was made. The allocation stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,91 +331,6 @@ pub struct Deviation {
     pub reference: String,
     pub detail: String,
     pub state: DeviationState,
-}
-
-#[derive(Clone, Debug)]
-pub struct AllocationRequest {
-    pub idempotency_key: String,
-    pub trial: String,
-    pub subject: String,
-    pub actor: String,
-    pub role: String,
-    pub at: String,
-    /// Kinds of outbox rows to add, such as `research-subject`.
-    pub outbox: Vec<String>,
-}
-
-/// What the draw is decided on, read inside the transaction that would store it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    pub subject: String,
-    pub decision: Decision,
-    pub list: AllocationList,
-    /// The next position, from 1.
-    pub position: i64,
-    pub sealed: Vec<u8>,
-    /// The subject's data changed after the decision.
-    pub dirty: bool,
-    /// Inbox rows not yet looked into: any of them may be about this subject.
-    pub pending_inbox: i64,
-}
-
-/// Opened slot.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Drawn {
-    pub arm: String,
-    pub salt: String,
-    /// JSON: ties the slot to the commitment.
-    pub proof: String,
-}
-
-/// Runs on the writer, inside the transaction: decides on the snapshot, opens the slot.
-pub type Check = Box<dyn FnOnce(&Snapshot) -> Result<Drawn, super::Refusal> + Send + 'static>;
-
-/// One participant's arm. Has no `Debug`, so that it cannot be logged by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Allocation {
-    pub id: String,
-    pub list_id: String,
-    pub position: i64,
-    pub subject: String,
-    pub idempotency_key: String,
-    pub arm: String,
-    pub salt: String,
-    pub proof: String,
-    pub decision_seq: i64,
-    pub decided_input: String,
-    pub definition: String,
-    pub actor: String,
-    pub at: String,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub struct AllocationOutcome {
-    pub allocation: Allocation,
-    /// True: this key had drawn before, nothing was done now.
-    pub replayed: bool,
-}
-
-macro_rules! conceal {
-    ($($name:ident { $($field:ident),+ })+) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))+.finish_non_exhaustive()
-            }
-        }
-    )+};
-}
-// What tells an arm, or helps to guess one, is left out of `Debug`.
-conceal! {
-    Snapshot { position, dirty, pending_inbox }
-    Allocation { id, list_id, position, at }
-    AllocationOutcome { allocation, replayed }
-}
-impl fmt::Debug for Drawn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Drawn { .. }")
-    }
 }
 
 // ---- write-back ----

@@ -2,11 +2,14 @@
 
 use super::output::Out;
 use super::shell::{Shell, is_inside, now};
+use super::sign::sign;
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::access::Permission;
+use crate::draw;
 use crate::pipeline::{detail, stamp};
 use crate::randomize::seal::{self, Header, Order, SealError, SealedList, SealedSeed, SealedSlot};
 use crate::randomize::{Arms, Digest, Scheme, SealKey, Seed};
-use crate::store::{Allocation, AllocationList, NewAllocationList, NewAudit, Store, StoreError};
+use crate::store::{AllocationList, NewAllocationList, NewAudit, NewSlot, Store};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -172,25 +175,36 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
     let slots = list
         .slots
         .iter()
-        .map(|s| text(serde_json::to_string(s)).map(String::into_bytes))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|s| {
+            let sealed = text(serde_json::to_string(s))?.into_bytes();
+            Ok(NewSlot { stratum: 0, position: s.position.into(), sealed })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let plan = draw::plan_hash(trial).unwrap_or_default();
+    let record = serde_json::json!({
+        "trial": trial.study.id, "list": id, "commitment": commitment, "definition": trial.hash, "plan": plan
+    });
+    let signature = sign(shell, store, by, Permission::ManageList, "allocation-list", None, record)?;
     let public = Public { header: list.header, sealed_seed: list.sealed_seed };
     store.put_allocation_list(NewAllocationList {
         id: id.clone(),
         trial: trial.study.id.clone(),
         definition: trial.hash.clone(),
+        plan,
         commitment: commitment.clone(),
+        total: allocation.total.into(),
         created_at: at.clone(),
         json: text(serde_json::to_string(&public))?,
         slots,
         audit: NewAudit {
             at,
-            actor: by.to_owned(),
-            role: "operator".into(),
+            actor: signature.actor.clone(),
+            role: signature.role.clone(),
             action: "allocation.generate".into(),
             subject: None,
             detail: detail(&[("list", &id), ("commitment", &commitment), ("definition", &trial.hash)]),
         },
+        signature,
     })?;
     store
         .allocation_list(&trial.study.id)?
@@ -199,17 +213,6 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
 
 fn definition(hash: &str) -> Result<Digest, Failure> {
     hash.parse().map_err(|_| Failure::problem("the definition's hash is not a SHA-256"))
-}
-
-/// Opens the slot of one position. Runs inside the store's transaction.
-pub fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Result<seal::Opened, SealError> {
-    let damaged = || SealError::Damaged { list: list.id.clone(), place: seal::Place::List };
-    let public: Public = serde_json::from_str(&list.json).map_err(|_| damaged())?;
-    if public.header.commitment.to_string() != list.commitment {
-        return Err(damaged());
-    }
-    let slot: SealedSlot = serde_json::from_slice(sealed).map_err(|_| damaged())?;
-    seal::open_slot(&public.header, &slot, key)
 }
 
 #[derive(Serialize)]
@@ -279,32 +282,13 @@ fn unverified(error: &SealError) -> Failure {
     Failure::new(exit::UNVERIFIED, error.to_string(), "nobody should be randomized until this is understood")
 }
 
-/// Allocations that do not follow from the list's commitment: every one carries its proof.
-pub fn unproved(store: &dyn Store, trial: &str) -> Result<Vec<String>, StoreError> {
-    let Some(list) = store.allocation_list(trial)? else { return Ok(Vec::new()) };
-    let public = serde_json::from_str::<Public>(&list.json).ok();
-    let Some(public) = public.filter(|p| p.header.commitment.to_string() == list.commitment) else {
-        return Ok(vec![format!("allocation list {}: its public part is damaged", list.id)]);
-    };
-    let holds = |a: &Allocation| {
-        let proof = serde_json::from_str::<Vec<Digest>>(&a.proof).ok();
-        let salt = crate::randomize::Salt::from_hex(&a.salt).ok();
-        proof.zip(salt).zip(u32::try_from(a.position).ok()).is_some_and(|((proof, salt), position)| {
-            seal::verify_allocation(&public.header, position, &a.arm, &salt, &proof).is_ok()
-        })
-    };
-    let allocations = store.allocations(trial)?;
-    let broken = allocations.iter().filter(|a| !holds(a));
-    Ok(broken.map(|a| format!("allocation {} does not belong to the commitment", a.id)).collect())
-}
-
 fn verify(global: &Global, shell: &Shell) -> Outcome {
     let store = shell.look()?;
     let list = sealed(&*store, &shell.trial.study.id)?;
     let key = read_key(shell)?;
     seal::verify_sealed(&list, &key).map_err(|e| unverified(&e))?;
     let allocations = store.allocations(&shell.trial.study.id)?;
-    if let Some(text) = unproved(&*store, &shell.trial.study.id)?.into_iter().next() {
+    if let Some(text) = draw::unproved(&*store, &shell.trial.study.id)?.into_iter().next() {
         return Err(Failure::new(exit::UNVERIFIED, text, "the database was changed: restore a backup"));
     }
     let mut out = Out::new();

@@ -1,12 +1,9 @@
-//! Sealed lists and the one transaction that allocates.
-//!
-//! There is one writer, so that a draw needs no lock on the list: what it reads stays true until it
-//! commits. The UNIQUE constraints and the trigger on positions guard the same rules once more.
+//! Sealed lists, allocations as they are read, and what is said about them afterwards.
 
 use super::super::Result;
-use super::super::error::{AllocateError, Refusal, StoreError};
+use super::super::error::StoreError;
 use super::super::rows::*;
-use super::{audit, decision, outbox, row, rows, run, sha256_hex};
+use super::{audit, row, rows, run, signature, word};
 use rusqlite::{Connection, Row, params};
 
 pub(super) fn put_list(c: &Connection, chain: &dyn Chain, new: &NewAllocationList) -> Result<()> {
@@ -21,23 +18,35 @@ pub(super) fn put_list(c: &Connection, chain: &dyn Chain, new: &NewAllocationLis
     if new.slots.is_empty() {
         return Err(StoreError::conflict("list-empty", "the allocation list has no slots"));
     }
-    let total = i64::try_from(new.slots.len()).map_err(|e| StoreError::storage(doing, e))?;
+    let slots = i64::try_from(new.slots.len()).map_err(|e| StoreError::storage(doing, e))?;
+    let signature = signature::put(c, &new.signature)?;
     run(
         c,
         doing,
-        "INSERT INTO allocation_list (id, trial, definition, commitment, total, created_at, json)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![new.id, new.trial, new.definition, new.commitment, total, new.created_at, new.json],
+        "INSERT INTO allocation_list (id, trial, definition, plan, commitment, total, slots, created_at, json, signature)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            new.id,
+            new.trial,
+            new.definition,
+            new.plan,
+            new.commitment,
+            new.total,
+            slots,
+            new.created_at,
+            new.json,
+            signature.id
+        ],
     )?;
-    for (position, sealed) in (1_i64..).zip(&new.slots) {
+    for slot in &new.slots {
         run(
             c,
             doing,
-            "INSERT INTO allocation_slot (list_id, position, sealed) VALUES (?1, ?2, ?3)",
-            params![new.id, position, sealed],
+            "INSERT INTO allocation_slot (list_id, stratum, position, sealed) VALUES (?1, ?2, ?3, ?4)",
+            params![new.id, slot.stratum, slot.position, slot.sealed],
         )?;
     }
-    audit::append(c, chain, &new.audit).map(drop)
+    audit::append(c, chain, &signature::bind(&signature, &new.audit)?).map(drop)
 }
 
 pub(super) fn list(c: &Connection, trial: &str) -> Result<Option<AllocationList>> {
@@ -46,180 +55,70 @@ pub(super) fn list(c: &Connection, trial: &str) -> Result<Option<AllocationList>
             id: r.get("id")?,
             trial: r.get("trial")?,
             definition: r.get("definition")?,
+            plan: r.get("plan")?,
             commitment: r.get("commitment")?,
             total: r.get("total")?,
+            slots: r.get("slots")?,
             created_at: r.get("created_at")?,
             json: r.get("json")?,
+            signature: r.get("signature")?,
         })
     })
 }
 
 pub(super) fn sealed_slots(c: &Connection, list_id: &str) -> Result<Vec<Vec<u8>>> {
-    let sql = "SELECT sealed FROM allocation_slot WHERE list_id = ?1 ORDER BY position";
+    let sql = "SELECT sealed FROM allocation_slot WHERE list_id = ?1 ORDER BY stratum, position";
     rows(c, "reading the sealed slots", sql, [list_id], |r| r.get(0))
 }
 
-pub(super) fn allocate(
+pub(super) fn sealed_slot(
     c: &Connection,
-    chain: &dyn Chain,
-    request: &AllocationRequest,
-    check: Check,
-) -> std::result::Result<AllocationOutcome, AllocateError> {
-    if let Some(allocation) = by_key(c, &request.idempotency_key)? {
-        let trial = of_subject(c, &request.trial, &request.subject)?;
-        if trial.is_some_and(|a| a.id == allocation.id) {
-            return Ok(AllocationOutcome { allocation, replayed: true });
-        }
-        return Err(conflict(
-            "key-reuse",
-            "this idempotency key has allocated another participant; use a new key",
-            allocation.id,
-        ));
-    }
-    if let Some(allocation) = of_subject(c, &request.trial, &request.subject)? {
-        let message = format!("this participant has been allocated already: {}", allocation.id);
-        return Err(conflict("duplicate", &message, allocation.id));
-    }
-    let snapshot = snapshot(c, &request.trial, &request.subject)?;
-    let drawn = check(&snapshot)?;
-    let allocation = Allocation {
-        id: name(&snapshot.list.id, snapshot.position, &request.subject),
-        list_id: snapshot.list.id,
-        position: snapshot.position,
-        subject: request.subject.clone(),
-        idempotency_key: request.idempotency_key.clone(),
-        arm: drawn.arm,
-        salt: drawn.salt,
-        proof: drawn.proof,
-        decision_seq: snapshot.decision.seq,
-        decided_input: snapshot.decision.input,
-        definition: snapshot.decision.definition,
-        actor: request.actor.clone(),
-        at: request.at.clone(),
-    };
-    insert(c, &allocation)?;
-    audit::append(c, chain, &entry(request, &allocation)?)?;
-    for kind in &request.outbox {
-        let created_at = request.at.clone();
-        outbox::put(c, &NewOutbox { kind: kind.clone(), subject: request.subject.clone(), created_at })?;
-    }
-    Ok(AllocationOutcome { allocation, replayed: false })
+    list_id: &str,
+    stratum: i64,
+    position: i64,
+) -> Result<Option<Vec<u8>>> {
+    let sql = "SELECT sealed FROM allocation_slot WHERE list_id = ?1 AND stratum = ?2 AND position = ?3";
+    row(c, "reading a sealed slot", sql, params![list_id, stratum, position], |r| r.get(0))
 }
 
-/// What the draw would be decided on.
-pub(super) fn snapshot(
-    c: &Connection,
-    trial: &str,
-    subject: &str,
-) -> std::result::Result<Snapshot, AllocateError> {
-    let doing = "reading the next slot";
-    let list = list(c, trial)?
-        .ok_or_else(|| StoreError::not_found(format!("allocation list for trial {trial}; generate one")))?;
-    let position: Option<i64> = row(
+/// The draws with a number below `before`, in order, with their slots.
+pub(super) fn draws(c: &Connection, list_id: &str, before: i64) -> Result<Vec<PastDraw>> {
+    rows(
         c,
-        doing,
-        "SELECT ifnull(max(position), 0) + 1 FROM allocation WHERE list_id = ?1",
-        [&list.id],
-        |r| r.get(0),
-    )?;
-    let position = position.unwrap_or(1);
-    let sql = "SELECT sealed FROM allocation_slot WHERE list_id = ?1 AND position = ?2";
-    let sealed = row(c, doing, sql, params![list.id, position], |r| r.get(0))?.ok_or_else(|| {
-        StoreError::conflict(
-            "list-exhausted",
-            format!("all {} slots of the allocation list are used", list.total),
-        )
-    })?;
-    let decision = decision::latest(c, subject)?.ok_or_else(|| Refusal {
-        code: "no-decision".to_owned(),
-        text: "nothing has been decided about this subject; screen first".to_owned(),
-    })?;
-    let dirty = row(c, doing, "SELECT 1 FROM dirty_subject WHERE subject = ?1", [subject], |_| Ok(()))?;
-    let pending = "SELECT count(*) FROM inbox WHERE state = 'pending'";
-    let pending_inbox = row(c, doing, pending, [], |r| r.get(0))?.unwrap_or_default();
-    Ok(Snapshot {
-        subject: subject.to_owned(),
-        decision,
-        list,
-        position,
-        sealed,
-        dirty: dirty.is_some(),
-        pending_inbox,
-    })
-}
-
-fn insert(c: &Connection, a: &Allocation) -> Result<()> {
-    run(
-        c,
-        "storing an allocation",
-        "INSERT INTO allocation (id, list_id, position, subject, idempotency_key, arm, salt, proof, decision_seq,
-                                 decided_input, definition, actor, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        params![
-            a.id,
-            a.list_id,
-            a.position,
-            a.subject,
-            a.idempotency_key,
-            a.arm,
-            a.salt,
-            a.proof,
-            a.decision_seq,
-            a.decided_input,
-            a.definition,
-            a.actor,
-            a.at
-        ],
+        "reading the draws so far",
+        "SELECT a.number, a.stratum, a.position, a.levels, s.sealed
+           FROM allocation a JOIN allocation_slot s
+             ON s.list_id = a.list_id AND s.stratum = a.stratum AND s.position = a.position
+          WHERE a.list_id = ?1 AND a.number < ?2 ORDER BY a.number",
+        params![list_id, before],
+        |r| {
+            Ok(PastDraw {
+                number: r.get(0)?,
+                stratum: r.get(1)?,
+                position: r.get(2)?,
+                levels: r.get(3)?,
+                sealed: r.get(4)?,
+            })
+        },
     )
-    .map(drop)
-}
-
-/// What the audit says of an allocation: everything but the arm.
-fn entry(request: &AllocationRequest, a: &Allocation) -> Result<NewAudit> {
-    let detail = serde_json::to_string(
-        &[
-            ("allocation", a.id.as_str()),
-            ("list", &a.list_id),
-            ("position", &a.position.to_string()),
-            ("input", &a.decided_input),
-            ("definition", &a.definition),
-        ]
-        .into_iter()
-        .collect::<std::collections::BTreeMap<_, _>>(),
-    );
-    Ok(NewAudit {
-        at: request.at.clone(),
-        actor: request.actor.clone(),
-        role: request.role.clone(),
-        action: "allocate".to_owned(),
-        subject: Some(request.subject.clone()),
-        detail: detail.map_err(|e| StoreError::storage("writing the audit", e))?,
-    })
-}
-
-/// The id of an allocation. Worked out from what is public, so that it cannot carry the arm.
-fn name(list_id: &str, position: i64, subject: &str) -> String {
-    let hash = sha256_hex(format!("trialbridge allocation\n{list_id}\n{position}\n{subject}").as_bytes());
-    format!("alloc-{}", &hash[..20])
-}
-
-fn conflict(code: &'static str, message: &str, existing: String) -> AllocateError {
-    StoreError::Conflict { code, message: message.to_owned(), existing: Some(existing) }.into()
 }
 
 fn read(r: &Row<'_>) -> rusqlite::Result<Allocation> {
     Ok(Allocation {
         id: r.get("id")?,
         list_id: r.get("list_id")?,
+        number: r.get("number")?,
+        stratum: r.get("stratum")?,
         position: r.get("position")?,
         subject: r.get("subject")?,
         idempotency_key: r.get("idempotency_key")?,
-        arm: r.get("arm")?,
-        salt: r.get("salt")?,
+        levels: r.get("levels")?,
+        leaf: r.get("leaf")?,
         proof: r.get("proof")?,
         decision_seq: r.get("decision_seq")?,
         decided_input: r.get("decided_input")?,
         definition: r.get("definition")?,
+        signature: r.get("signature")?,
         actor: r.get("actor")?,
         at: r.get("at")?,
     })
@@ -232,7 +131,7 @@ pub(super) fn all(c: &Connection, trial: &str) -> Result<Vec<Allocation>> {
         c,
         DOING,
         "SELECT a.* FROM allocation a JOIN allocation_list l ON l.id = a.list_id
-          WHERE l.trial = ?1 ORDER BY a.position",
+          WHERE l.trial = ?1 ORDER BY a.number",
         [trial],
         read,
     )
@@ -251,4 +150,108 @@ pub(super) fn of_subject(c: &Connection, trial: &str, subject: &str) -> Result<O
 
 pub(super) fn by_key(c: &Connection, idempotency_key: &str) -> Result<Option<Allocation>> {
     row(c, DOING, "SELECT * FROM allocation WHERE idempotency_key = ?1", [idempotency_key], read)
+}
+
+// ---- what is said afterwards ----
+
+pub(super) fn put_event(
+    c: &Connection,
+    chain: &dyn Chain,
+    new: &NewAllocationEvent,
+) -> Result<AllocationEvent> {
+    let doing = "storing what is said about an allocation";
+    if let Some(id) = &new.allocation_id {
+        let sql = "SELECT 1 FROM allocation a JOIN allocation_list l ON l.id = a.list_id
+                    WHERE a.id = ?1 AND l.trial = ?2";
+        row(c, doing, sql, [id, &new.trial], |_| Ok(()))?
+            .ok_or_else(|| StoreError::not_found(format!("allocation {id} of trial {}", new.trial)))?;
+    }
+    let refused = match new.kind {
+        EventKind::Closed if is_closed(c, &new.trial)? => {
+            Some(("already-closed", "randomization is stopped already"))
+        }
+        EventKind::Reopened if !is_closed(c, &new.trial)? => {
+            Some(("not-closed", "randomization is not stopped"))
+        }
+        EventKind::MarkedInError if is_marked(c, new.allocation_id.as_deref())? => {
+            Some(("already-marked", "this allocation is marked as an error already"))
+        }
+        _ => None,
+    };
+    if let Some((code, message)) = refused {
+        return Err(StoreError::conflict(code, message));
+    }
+    let signature = signature::put(c, &new.signature)?;
+    let at = new.signature.at.clone();
+    run(
+        c,
+        doing,
+        "INSERT INTO allocation_event (trial, allocation_id, kind, detail, signature, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![new.trial, new.allocation_id, new.kind.word(), new.detail, signature.id, at],
+    )?;
+    let id = c.last_insert_rowid();
+    audit::append(c, chain, &signature::bind(&signature, &new.audit)?)?;
+    Ok(AllocationEvent {
+        id,
+        trial: new.trial.clone(),
+        allocation_id: new.allocation_id.clone(),
+        kind: new.kind,
+        detail: new.detail.clone(),
+        signature: signature.id,
+        at,
+    })
+}
+
+pub(super) fn events(c: &Connection, trial: &str) -> Result<Vec<AllocationEvent>> {
+    let sql = "SELECT * FROM allocation_event WHERE trial = ?1 ORDER BY id";
+    rows(c, "reading what was said about allocations", sql, [trial], |r| {
+        Ok(AllocationEvent {
+            id: r.get("id")?,
+            trial: r.get("trial")?,
+            allocation_id: r.get("allocation_id")?,
+            kind: word(r, "kind")?,
+            detail: r.get("detail")?,
+            signature: r.get("signature")?,
+            at: r.get("at")?,
+        })
+    })
+}
+
+/// Was randomization stopped, and not resumed?
+pub(super) fn is_closed(c: &Connection, trial: &str) -> Result<bool> {
+    let sql = "SELECT kind FROM allocation_event WHERE trial = ?1 AND kind IN ('closed', 'reopened')
+                ORDER BY id DESC LIMIT 1";
+    let last: Option<EventKind> =
+        row(c, "reading whether randomization is stopped", sql, [trial], |r| word(r, "kind"))?;
+    Ok(last == Some(EventKind::Closed))
+}
+
+fn is_marked(c: &Connection, allocation_id: Option<&str>) -> Result<bool> {
+    let sql = "SELECT 1 FROM allocation_event WHERE allocation_id = ?1 AND kind = 'marked-in-error'";
+    Ok(row(c, DOING, sql, [allocation_id], |_| Ok(()))?.is_some())
+}
+
+/// The definitions that were signed for the trial's list, the oldest first.
+pub(super) fn signed_definitions(c: &Connection, trial: &str) -> Result<Vec<SignedDefinition>> {
+    let sql =
+        "SELECT ifnull(json_extract(detail, '$.definition'), ''), ifnull(json_extract(detail, '$.plan'), '')
+                 FROM allocation_event WHERE trial = ?1 AND kind = 'definition-signed' ORDER BY id";
+    rows(c, "reading the signed definitions", sql, [trial], |r| {
+        Ok(SignedDefinition { definition: r.get(0)?, plan: r.get(1)? })
+    })
+}
+
+pub(super) fn note_told(
+    c: &Connection,
+    chain: &dyn Chain,
+    allocation_id: &str,
+    entry: &NewAudit,
+) -> Result<bool> {
+    let sql = "INSERT INTO allocation_told (allocation_id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    if run(c, "noting whose arm is told", sql, params![allocation_id, entry.at])? == 0 {
+        return Ok(false);
+    }
+    audit::append(c, chain, entry)?;
+    Ok(true)
 }

@@ -19,22 +19,86 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0002_push", sql: include_str!("../migrations/0002_push.sql") },
     Migration { name: "0003_subscriptions", sql: include_str!("../migrations/0003_subscriptions.sql") },
     Migration { name: "0004_signatures", sql: include_str!("../migrations/0004_signatures.sql") },
+    Migration { name: "0005_allocations", sql: include_str!("../migrations/0005_allocations.sql") },
+    Migration { name: "0006_accounts", sql: include_str!("../migrations/0006_accounts.sql") },
 ];
 
-/// Applies the steps that are missing.
+/// Applies the steps that are missing. What a step removes is overwritten in the file, not only unlinked.
 pub(super) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), StoreError> {
     let version = check(connection, migrations)?;
-    for (number, step) in migrations.iter().enumerate().skip(version).map(|(i, m)| (i + 1, m)) {
+    if version == migrations.len() {
+        return Ok(());
+    }
+    let preparing = trouble("preparing the schema");
+    let checked: bool =
+        connection.pragma_query_value(None, "foreign_keys", |row| row.get(0)).map_err(&preparing)?;
+    // A table that others refer to can only be made anew while references are not followed; each step's end
+    // is checked as a whole instead.
+    connection.pragma_update(None, "foreign_keys", false).map_err(&preparing)?;
+    set_secure_delete(connection, true).map_err(&preparing)?;
+    let applied = apply(connection, migrations, version);
+    let restored = connection
+        .pragma_update(None, "foreign_keys", checked)
+        .and_then(|()| set_secure_delete(connection, false))
+        .map_err(&preparing);
+    applied.and(restored)
+}
+
+fn apply(connection: &mut Connection, migrations: &[Migration], from: usize) -> Result<(), StoreError> {
+    for (number, step) in migrations.iter().enumerate().skip(from).map(|(i, m)| (i + 1, m)) {
         let failed = trouble(format!("applying schema {}", step.name));
         let transaction = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(&failed)?;
         transaction.execute_batch(step.sql).map_err(&failed)?;
+        let dangling = {
+            let mut statement = transaction.prepare("PRAGMA foreign_key_check").map_err(&failed)?;
+            statement.exists([]).map_err(&failed)?
+        };
+        if dangling {
+            return Err(StoreError::Corrupt {
+                doing: format!("applying schema {}", step.name),
+                cause: "a row refers to one that is not there".to_owned(),
+            });
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(&failed)?;
         transaction.pragma_update(None, "user_version", number as i64).map_err(&failed)?;
         transaction.commit().map_err(&failed)?;
     }
     Ok(())
+}
+
+/// Whether SQLite overwrites with zeros what it deletes.
+fn set_secure_delete(connection: &Connection, on: bool) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "secure_delete", on, |_| Ok(()))
+}
+
+/// Rewrites the whole file once, where a step left the note that something in it must not be read any more:
+/// pages that were free before the step, and the ends of others, may still hold it. What fails is tried
+/// again when the store is opened next.
+pub(super) fn scrub(connection: &Connection) {
+    let result = (|| -> rusqlite::Result<()> {
+        let noted = connection.prepare("SELECT 1 FROM meta WHERE key = 'scrub'")?.exists([])?;
+        if !noted {
+            return Ok(());
+        }
+        set_secure_delete(connection, true)?;
+        connection.execute_batch("VACUUM")?;
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 {
+            connection.execute("DELETE FROM meta WHERE key = 'scrub'", [])?;
+        }
+        set_secure_delete(connection, false)
+    })();
+    if let Err(error) = result {
+        let error = trouble("rewriting the database")(error);
+        tracing::warn!(
+            event = "store.scrub",
+            code = error.code(),
+            %error,
+            "the file may still hold what an earlier version stored openly; tried again at the next start"
+        );
+    }
 }
 
 /// The schema number of a database, if this program can open it. 0: nothing in it yet.

@@ -3,12 +3,15 @@
 //! WAL with `synchronous=FULL`: a commit returns after the log is on disk. Statements are grouped in
 //! files by what they are about; this file opens, closes and hands out.
 
+mod account;
 mod allocation;
 mod audit;
+mod attempt;
 mod backup;
 mod cursor;
 mod decision;
 mod deviation;
+mod draw;
 mod inbox;
 mod lock;
 mod migrate;
@@ -17,6 +20,7 @@ mod person;
 mod quarantine;
 mod readers;
 mod record;
+mod session;
 mod signature;
 mod subscription;
 mod verify;
@@ -25,6 +29,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use super::account::*;
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
 use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
@@ -75,6 +80,7 @@ impl SqliteStore {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(trouble("recovering the log"))?;
         migrate::migrate(&mut connection, migrate::MIGRATIONS)?;
+        migrate::scrub(&connection);
         let readers = readers::Readers::open(&database)?;
         let again = database.clone();
         let log = dir.join(format!("{DATABASE}-wal"));
@@ -432,20 +438,22 @@ impl Store for SqliteStore {
     fn sealed_slots(&self, list_id: &str) -> Result<Vec<Vec<u8>>> {
         self.read(|c| allocation::sealed_slots(c, list_id))
     }
+    fn sealed_slot(&self, list_id: &str, stratum: i64, position: i64) -> Result<Option<Vec<u8>>> {
+        self.read(|c| allocation::sealed_slot(c, list_id, stratum, position))
+    }
+    fn draws(&self, list_id: &str, before: i64) -> Result<Vec<PastDraw>> {
+        self.read(|c| allocation::draws(c, list_id, before))
+    }
     fn allocate(
         &self,
         request: AllocationRequest,
         check: Check,
     ) -> std::result::Result<AllocationOutcome, AllocateError> {
         let chain = Arc::clone(&self.chain);
-        self.write(move |c| allocation::allocate(c, chain.as_ref(), &request, check))
+        self.write(move |c| draw::allocate(c, chain.as_ref(), &request, check))
     }
-    fn allocation_snapshot(
-        &self,
-        trial: &str,
-        subject: &str,
-    ) -> std::result::Result<Snapshot, AllocateError> {
-        self.read(|c| Ok(allocation::snapshot(c, trial, subject)))?
+    fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
+        self.read(|c| Ok(draw::decide(c, trial, subject, None, None, check).map(drop)))?
     }
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>> {
         self.read(|c| allocation::all(c, trial))
@@ -455,6 +463,18 @@ impl Store for SqliteStore {
     }
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>> {
         self.read(|c| allocation::by_key(c, idempotency_key))
+    }
+
+    fn put_allocation_event(&self, event: NewAllocationEvent) -> Result<AllocationEvent> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| allocation::put_event(c, chain.as_ref(), &event))
+    }
+    fn allocation_events(&self, trial: &str) -> Result<Vec<AllocationEvent>> {
+        self.read(|c| allocation::events(c, trial))
+    }
+    fn note_told(&self, allocation_id: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, id) = (Arc::clone(&self.chain), allocation_id.to_owned());
+        self.write(move |c| allocation::note_told(c, chain.as_ref(), &id, &audit))
     }
 
     fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>> {
@@ -507,6 +527,72 @@ impl Store for SqliteStore {
     }
     fn known_ids(&self, server: &str) -> Result<Vec<KnownId>> {
         self.read(|c| outbox::known_ids(c, server))
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>> {
+        self.read(account::all)
+    }
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        self.read(|c| account::one(c, name))
+    }
+    fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| account::put(c, chain.as_ref(), &new, &authority, &audit))
+    }
+    fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        at: &str,
+        authority: Authority,
+        audit: NewAudit,
+    ) -> Result<()> {
+        let (chain, name, at) = (Arc::clone(&self.chain), name.to_owned(), at.to_owned());
+        self.write(move |c| account::change(c, chain.as_ref(), &name, &change, &at, &authority, &audit))
+    }
+    fn begin_attempt(&self, name: &str, key: &str, at: &str) -> Result<Attempt> {
+        let chain = Arc::clone(&self.chain);
+        let (name, key, at) = (name.to_owned(), key.to_owned(), at.to_owned());
+        self.write(move |c| attempt::begin(c, chain.as_ref(), &name, &key, &at))
+    }
+    fn end_attempt(&self, name: &str, end: AttemptEnd, audit: Option<NewAudit>) -> Result<()> {
+        let (chain, name) = (Arc::clone(&self.chain), name.to_owned());
+        self.write(move |c| attempt::end(c, chain.as_ref(), &name, &end, audit.as_ref()))
+    }
+    fn open_session(&self, new: NewSession, audit: NewAudit) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::open(c, chain.as_ref(), &new, &audit))
+    }
+    fn see_session(&self, token_sha256: &str, at: &str, limits: SessionLimits) -> Result<Option<Account>> {
+        // Most requests find a session that was seen a moment ago: nothing has to be written.
+        if let Some(account) = self.read(|c| session::recent(c, token_sha256, at, limits))? {
+            return Ok(Some(account));
+        }
+        let (chain, token, at) = (Arc::clone(&self.chain), token_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::see(c, chain.as_ref(), &token, &at, limits))
+    }
+    fn end_session(&self, token_sha256: &str, audit: NewAudit) -> Result<bool> {
+        let (chain, token) = (Arc::clone(&self.chain), token_sha256.to_owned());
+        self.write(move |c| session::end(c, chain.as_ref(), &token, &audit))
+    }
+    fn sessions(&self) -> Result<Vec<SessionRow>> {
+        self.read(session::all)
+    }
+    fn put_oidc_request(&self, new: OidcRequest) -> Result<()> {
+        let chain = Arc::clone(&self.chain);
+        self.write(move |c| session::ask(c, chain.as_ref(), &new))
+    }
+    fn take_oidc_request(
+        &self,
+        state_sha256: &str,
+        at: &str,
+        at_most: chrono::TimeDelta,
+    ) -> Result<Option<OidcRequest>> {
+        let (chain, state, at) = (Arc::clone(&self.chain), state_sha256.to_owned(), at.to_owned());
+        self.write(move |c| session::answered(c, chain.as_ref(), &state, &at, at_most))
+    }
+    fn sources(&self, subject: Option<&str>) -> Result<Vec<(String, String)>> {
+        self.read(|c| record::sources(c, subject))
     }
 
     fn append_audit(&self, entry: NewAudit) -> Result<AuditEntry> {

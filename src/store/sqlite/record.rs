@@ -330,6 +330,23 @@ pub(super) fn subjects(c: &Connection) -> Result<Vec<String>> {
     )
 }
 
+/// Subject and source of every record that stands.
+pub(super) fn sources(c: &Connection, subject: Option<&str>) -> Result<Vec<(String, String)>> {
+    let doing = "reading where subjects' records come from";
+    let read = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?));
+    match subject {
+        Some(subject) => {
+            let sql = "SELECT DISTINCT subject, source FROM record WHERE subject = ?1 ORDER BY source";
+            rows(c, doing, sql, [subject], read)
+        }
+        None => {
+            let sql = "SELECT DISTINCT subject, source FROM record WHERE subject IS NOT NULL
+                        ORDER BY subject, source";
+            rows(c, doing, sql, [], read)
+        }
+    }
+}
+
 pub(super) fn mark_dirty<'a>(
     c: &Connection,
     subjects: impl Iterator<Item = &'a str>,

@@ -15,16 +15,42 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "positions-without-hole",
-        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations on positions '
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations of a stratum on positions '
                 || min(position) || ' to ' || max(position)
-           FROM allocation GROUP BY list_id
+           FROM allocation GROUP BY list_id, stratum
          HAVING min(position) <> 1 OR max(position) <> count(*) OR count(DISTINCT position) <> count(*)",
     ),
     (
+        "numbers-without-hole",
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' allocations with the numbers '
+                || min(number) || ' to ' || max(number)
+           FROM allocation GROUP BY list_id
+         HAVING min(number) <> 1 OR max(number) <> count(*) OR count(DISTINCT number) <> count(*)",
+    ),
+    (
         "list-complete",
-        "SELECT 'allocation list ' || l.id || ': ' || count(s.position) || ' slots instead of ' || l.total
+        "SELECT 'allocation list ' || l.id || ': ' || count(s.position) || ' slots instead of ' || l.slots
            FROM allocation_list l LEFT JOIN allocation_slot s ON s.list_id = l.id
-          GROUP BY l.id HAVING count(s.position) <> l.total OR max(s.position) <> l.total",
+          GROUP BY l.id HAVING count(s.position) <> l.slots",
+    ),
+    (
+        "slots-without-hole",
+        "SELECT 'allocation list ' || list_id || ': ' || count(*) || ' slots of a stratum on positions '
+                || min(position) || ' to ' || max(position)
+           FROM allocation_slot GROUP BY list_id, stratum HAVING min(position) <> 1 OR max(position) <> count(*)",
+    ),
+    (
+        "allocation-within-total",
+        "SELECT 'allocation list ' || l.id || ': more allocations than were planned' FROM allocation_list l
+          WHERE (SELECT count(*) FROM allocation a WHERE a.list_id = l.id) > l.total",
+    ),
+    // Allocations of earlier versions have neither; every later one has both.
+    (
+        "allocation-is-signed",
+        "SELECT 'allocation ' || a.id || ': its signature is missing or of another' FROM allocation a
+          WHERE NOT (a.signature IS NULL AND a.leaf = '')
+            AND (a.leaf = '' OR NOT EXISTS (SELECT 1 FROM signature s WHERE s.id = a.signature
+                                               AND s.subject = a.subject AND s.actor = a.actor))",
     ),
     (
         "record-has-inbox-row",
@@ -104,6 +130,11 @@ const HASHES: &[(&str, &str, &str)] = &[
         "quarantine",
         "SELECT q.id, q.sha256, ifnull(q.bytes, i.bytes) FROM quarantine q LEFT JOIN inbox i ON i.seq = q.inbox_seq
           ORDER BY q.id",
+    ),
+    (
+        "signature-hash",
+        "signature",
+        "SELECT id, record_sha256, CAST(record AS BLOB) FROM signature ORDER BY id",
     ),
 ];
 

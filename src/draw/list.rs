@@ -1,0 +1,116 @@
+//! A stored list as the seal knows it: opening one slot, and holding an allocation against the commitment.
+
+use crate::protocol::Trial;
+use crate::randomize::digest::Transcript;
+use crate::randomize::seal::{self, Header, Place, SealError, SealedSlot};
+use crate::randomize::{Arm, Digest, SealKey, merkle};
+use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
+use serde::Deserialize;
+
+/// The public part of a list, as stored.
+#[derive(Deserialize)]
+struct Public {
+    header: Header,
+}
+
+/// A slot that was opened and found to be part of the commitment.
+pub(super) struct Found {
+    pub stratum: i64,
+    pub position: i64,
+    pub arm: Arm,
+    pub leaf: Digest,
+    proof: Vec<Digest>,
+}
+
+impl Found {
+    pub(super) fn proof_json(&self) -> Result<String, Refusal> {
+        serde_json::to_string(&self.proof).map_err(|_| elsewhere())
+    }
+}
+
+fn header(list: &AllocationList) -> Result<Header, SealError> {
+    let damaged = || SealError::Damaged { list: list.id.clone(), place: Place::Header };
+    let public: Public = serde_json::from_str(&list.json).map_err(|_| damaged())?;
+    match public.header.commitment.to_string() == list.commitment && public.header.id == list.id {
+        true => Ok(public.header),
+        false => Err(damaged()),
+    }
+}
+
+/// Opens one sealed slot.
+pub(super) fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Result<Found, SealError> {
+    let header = header(list)?;
+    let slot: SealedSlot = serde_json::from_slice(sealed)
+        .map_err(|_| SealError::Damaged { list: list.id.clone(), place: Place::List })?;
+    let opened = seal::open_slot(&header, &slot, key)?;
+    Ok(Found {
+        stratum: 0,
+        position: opened.position.into(),
+        leaf: seal::leaf(&header.id, opened.position, &opened.salt, opened.arm.expose()),
+        arm: opened.arm,
+        proof: opened.proof,
+    })
+}
+
+pub(super) fn unverified(error: SealError) -> Refusal {
+    Refusal { code: "list-unverified".to_owned(), text: error.to_string() }
+}
+
+/// The slot in this place is not the one that was sealed for it.
+pub(super) fn elsewhere() -> Refusal {
+    Refusal { code: "list-unverified".to_owned(), text: "the slot is of another position".to_owned() }
+}
+
+/// Hash of what a list follows from besides its seed: under another definition the list may be used only as
+/// long as this stays.
+pub fn plan_hash(trial: &Trial) -> Option<String> {
+    let allocation = trial.allocation.as_ref()?;
+    let mut text = Transcript::new("trialbridge/allocation-plan/v1")
+        .field(allocation.scheme.as_bytes())
+        .u32(allocation.total);
+    for size in &allocation.block_sizes {
+        text = text.u32(*size);
+    }
+    for arm in &trial.arms {
+        text = text.field(arm.name.as_bytes());
+    }
+    Some(text.digest().to_string())
+}
+
+/// Allocations that do not follow from the list's commitment, without opening anything: every one carries
+/// the hash of its slot's content and its proof.
+///
+/// An allocation of an earlier version carries no hash: its proof is held against that of its slot, and the
+/// slot is opened by `allocation verify`.
+///
+/// # Errors
+/// Those of the store.
+pub fn unproved(store: &dyn Store, trial: &str) -> Result<Vec<String>, StoreError> {
+    let Some(list) = store.allocation_list(trial)? else { return Ok(Vec::new()) };
+    let Ok(header) = header(&list) else {
+        return Ok(vec![format!("allocation list {}: its public part is damaged", list.id)]);
+    };
+    let mut broken = Vec::new();
+    for a in store.allocations(trial)? {
+        let sealed = store.sealed_slot(&list.id, a.stratum, a.position)?;
+        if !holds(&header, &a, sealed.as_deref()) {
+            broken.push(format!("allocation {} does not belong to the commitment", a.id));
+        }
+    }
+    Ok(broken)
+}
+
+fn holds(header: &Header, a: &Allocation, sealed: Option<&[u8]>) -> bool {
+    let Ok(proof) = serde_json::from_str::<Vec<Digest>>(&a.proof) else { return false };
+    if a.leaf.is_empty() {
+        let slot = sealed.and_then(|bytes| serde_json::from_slice::<SealedSlot>(bytes).ok());
+        return slot.is_some_and(|slot| slot.proof == proof && i64::from(slot.position) == a.position);
+    }
+    let (Ok(leaf), Ok(position)) = (a.leaf.parse::<Digest>(), u64::try_from(a.position)) else {
+        return false;
+    };
+    let root = position
+        .checked_sub(1)
+        .and_then(|index| merkle::root_from_proof(leaf, index, header.total.into(), &proof));
+    root == Some(header.commitment)
+}
