@@ -12,12 +12,9 @@ use super::state::WebState;
 use super::subject;
 use super::trouble::Trouble;
 use super::visitor::{self, Visitor};
-use crate::access::Permission;
 use crate::draw::{self, Asked, Category, NoArm};
 use crate::protocol::Trial;
-use crate::store::{
-    AllocateError, Allocation, AllocationOutcome, Decision, EventKind, Store, StoreError, Word,
-};
+use crate::store::{AllocateError, Allocation, AllocationOutcome, Decision, Store, StoreError};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
@@ -431,21 +428,16 @@ fn try_unblind(
 
 /// Why no arm is shown.
 pub(super) fn no_arm(error: NoArm) -> Trouble {
-    match error {
+    match &error {
         NoArm::NotPermitted => Trouble::role(),
         NoArm::NotAllocated => Trouble::no_such_allocation(),
-        NoArm::Store(error) => Trouble::store(&error),
+        NoArm::Store(error) => Trouble::store(error),
         NoArm::Sealed(_) | NoArm::Exchanged { .. } => {
             let mut trouble = Trouble::not_randomized("list-unverified");
             trouble.log = Some(error.to_string());
             trouble
         }
     }
-}
-
-/// Which events of an allocation a program is told, as words.
-pub(super) fn words(events: impl Iterator<Item = EventKind>) -> Vec<&'static str> {
-    events.map(Word::word).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use super::frame::{self, Frame};
 use super::state::WebState;
 use super::trouble::Trouble;
-use super::visitor::Visitor;
+use super::visitor::{self, Visitor};
 use super::words::{self, Moment};
 use crate::access::Permission;
 use crate::draw;
@@ -72,36 +72,26 @@ fn row(allocation: &Allocation, events: &[AllocationEvent]) -> Row {
     }
 }
 
-/// Those whose subjects the visitor sees.
-fn visible(store: &dyn Store, trial: &Trial, visitor: &Visitor) -> Result<Vec<Allocation>, StoreError> {
-    let mut own = Vec::new();
-    for allocation in store.allocations(&trial.study.id)? {
-        if visitor.sees(store, &allocation.subject)? {
-            own.push(allocation);
-        }
-    }
-    Ok(own)
-}
-
 pub(super) async fn list(
     State(state): State<WebState>,
     Extension(visitor): Extension<Arc<Visitor>>,
 ) -> Result<Response, Trouble> {
     let who = Arc::clone(&visitor);
     let (rows, closed) = state
-        .read(move |store, trial| {
+        .ask(move |store, trial, accounts| {
             let events = events(store, trial)?;
-            let rows = visible(store, trial, &who)?.iter().map(|a| row(a, &events)).collect();
+            let rows = visitor::allocations(store, accounts, trial, &who)?.iter().map(|a| row(a, &events)).collect();
             Ok((rows, is_closed(&events)))
         })
         .await?;
-    frame::html(&AllocationsPage {
+    let page = AllocationsPage {
         frame: frame::of_visitor(&state, "Allocations", &visitor),
         rows,
         total: state.trial.allocation.as_ref().map_or(0, |a| a.total),
         closed,
         sees_arms: visitor.may(Permission::ViewArm, &state.trial),
-    })
+    };
+    frame::page(&visitor, &page)
 }
 
 /// Was randomization stopped, and not resumed?
@@ -119,9 +109,9 @@ pub(super) async fn page(
     let Path(id) = id.map_err(|_| Trouble::no_such_page())?;
     let who = Arc::clone(&visitor);
     let found = state
-        .read(move |store, trial| {
+        .ask(move |store, trial, accounts| {
             let events = events(store, trial)?;
-            let found = visible(store, trial, &who)?.into_iter().find(|a| a.id == id);
+            let found = visitor::allocations(store, accounts, trial, &who)?.into_iter().find(|a| a.id == id);
             Ok(found.map(|a| (row(&a, &events), a)))
         })
         .await?;
@@ -130,7 +120,8 @@ pub(super) async fn page(
         return Err(Trouble::no_such_page());
     };
     let arm = state.disclose(&visitor, allocation).await?;
-    frame::html(&AllocationPage { frame: frame::of_visitor(&state, &row.id, &visitor), row, arm })
+    let page = AllocationPage { frame: frame::of_visitor(&state, &row.id, &visitor), row, arm };
+    frame::page(&visitor, &page)
 }
 
 #[derive(Serialize)]
@@ -156,8 +147,8 @@ pub(super) async fn of_subject(
     let subject = super::subject::key(id)?;
     let (who, key) = (Arc::clone(&visitor), subject.clone());
     let found = state
-        .read(move |store, trial| {
-            let sees = who.sees(store, &key)?;
+        .ask(move |store, trial, accounts| {
+            let sees = who.sees(accounts, &key)?;
             let allocation = store.allocation_of(&trial.study.id, &key)?;
             let events = events(store, trial)?;
             Ok(allocation.filter(|_| sees).map(|a| (a, events)))

@@ -1,20 +1,23 @@
 //! Cookies: what stands in them, and when a browser may have them.
 //!
-//! There are two, both `HttpOnly`, `SameSite=Strict`, for this host alone and gone with the browser: the
-//! session, and the mark that ties a login form to the browser that it was sent to. Over anything but plain
-//! HTTP on this machine they are `Secure` and carry the prefix `__Host-`, which a browser lets nobody else
-//! set: a cookie that a neighbour host planted has another name and is not looked at.
+//! There are three, all `HttpOnly`, for this host alone and gone with the browser: the session, the mark that
+//! ties a login form to the browser that it was sent to, and the state that ties an answer of the identity
+//! provider to the browser that asked. Over anything but plain HTTP on this machine they are `Secure` and
+//! carry the prefix `__Host-`, which a browser lets nobody else set: a cookie that a neighbour host planted
+//! has another name and is not looked at.
 
 use axum::http::header::{COOKIE, HOST};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
-/// Which of the two.
+/// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cookie {
     Session,
-    /// For a form or a sign-in that nobody is logged in for yet.
+    /// For the form that somebody signs in with.
     Form,
+    /// For the way to the identity provider and back.
+    State,
 }
 
 impl Cookie {
@@ -24,6 +27,8 @@ impl Cookie {
             (Cookie::Session, false) => "trialbridge",
             (Cookie::Form, true) => "__Host-trialbridge-form",
             (Cookie::Form, false) => "trialbridge-form",
+            (Cookie::State, true) => "__Host-trialbridge-state",
+            (Cookie::State, false) => "trialbridge-state",
         }
     }
 
@@ -55,9 +60,9 @@ impl Cookie {
     fn line(self, is_secure: bool, value: &str, more: &str) -> HeaderValue {
         let secure = if is_secure { "; Secure" } else { "" };
         // A provider sends the browser back from its own site: a strict cookie would not come along.
-        let site = if self == Cookie::Form { "Lax" } else { "Strict" };
-        let text =
-            format!("{}={value}; Path=/; HttpOnly; SameSite={site}{secure}{more}", self.name(is_secure));
+        let site = if self == Cookie::State { "Lax" } else { "Strict" };
+        let name = self.name(is_secure);
+        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite={site}{secure}{more}");
         HeaderValue::from_str(&text).expect("a token of ours is visible ASCII")
     }
 }

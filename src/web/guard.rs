@@ -16,7 +16,7 @@ use crate::http::auth::same_secret;
 use crate::secret::Secret;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION, ORIGIN, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -64,8 +64,7 @@ impl Entrance {
         if route.path.starts_with("/assets/") {
             return Ok(None);
         }
-        let has_accounts = self.state.read(|store, _| visitor::exist(store)).await?;
-        if !has_accounts {
+        if !visitor::exist(&self.state).await? {
             return match route.is_open() {
                 true => Ok(Some(Visitor::operator())),
                 false => Err(refused("no-accounts", Trouble::no_accounts()).into()),
@@ -112,7 +111,7 @@ impl Entrance {
     /// Another role than the route needs.
     async fn denied(&self, visitor: &Visitor, request: &Request) -> Result<Trouble, Trouble> {
         let subject = visitor::subject_in(request.uri().path());
-        visitor.denied(&self.state, self.route.method.as_str(), self.route.path, subject).await?;
+        visitor.denied(&self.state, self.route.method_name(), self.route.path, subject.as_deref()).await?;
         let sees = visitor.may(Permission::ViewSubjects, &self.state.trial);
         Ok(match (self.route.changes, self.route.path.contains("/subjects/")) {
             (true, _) if sees => refused("role", Trouble::role()),
@@ -123,6 +122,14 @@ impl Entrance {
 }
 
 impl Route {
+    fn method_name(&self) -> &'static str {
+        match self.method {
+            Method::POST => "POST",
+            Method::DELETE => "DELETE",
+            _ => "GET",
+        }
+    }
+
     pub(super) fn is_api(&self) -> bool {
         self.path.starts_with("/api/")
     }

@@ -6,7 +6,7 @@ use super::state::WebState;
 use super::trouble::Trouble;
 use super::visitor::Visitor;
 use crate::access::Permission;
-use crate::store::{AuditEntry, Signature, Store, StoreError};
+use crate::store::{AuditEntry, Signature};
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -54,7 +54,7 @@ impl Wish {
         self.limit.unwrap_or(PAGE).clamp(1, MOST)
     }
 
-    /// The subject's key; `Some(None)` would be a key that nobody can have.
+    /// The subject's key, where one is asked for.
     fn subject(&self) -> Result<Option<String>, Trouble> {
         let Some(text) = self.subject.as_deref() else { return Ok(None) };
         let id = text.strip_prefix("Patient/").unwrap_or(text);
@@ -88,7 +88,7 @@ pub(super) async fn audit(
     let subject = wish.subject()?;
     let sees_subjects = visitor.may(Permission::ViewSubjects, &state.trial);
     let entries = state
-        .read(move |store, _| {
+        .ask(move |store, _, accounts| {
             let mut entries = Entries { schema: "trialbridge/audit/v1", entries: Vec::new(), next: None };
             let mut from = wish.from.unwrap_or(0);
             loop {
@@ -97,7 +97,7 @@ pub(super) async fn audit(
                 for entry in read {
                     let of = entry.entry.subject.as_deref();
                     let is_asked = subject.as_deref().is_none_or(|s| sees_subjects && of == Some(s));
-                    if !is_asked || !of.map_or(Ok(true), |s| visitor.sees(store, s))? {
+                    if !is_asked || !of.map_or(Ok(true), |s| visitor.sees(accounts, s))? {
                         continue;
                     }
                     if entries.entries.len() == wish.limit() {
@@ -136,12 +136,12 @@ pub(super) async fn signatures(
     let subject = wish.subject()?;
     let sees_subjects = visitor.may(Permission::ViewSubjects, &state.trial);
     let listed = state
-        .read(move |store, _| {
+        .ask(move |store, _, accounts| {
             let mut listed = Vec::new();
             for signature in store.signatures(subject.as_deref())? {
                 let is_told = match &signature.signed.subject {
                     None => subject.is_none(),
-                    Some(of) => sees_subjects && visitor.sees(store, of)?,
+                    Some(of) => sees_subjects && visitor.sees(accounts, of)?,
                 };
                 if is_told && listed.len() < MOST {
                     listed.push(of_signature(&signature));

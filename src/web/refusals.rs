@@ -126,6 +126,19 @@ impl Trouble {
         Trouble::refused(StatusCode::NOT_FOUND, "no-such-allocation", happened, next)
     }
 
+    /// The identity provider named nobody who may work here. Which rule its answer broke is not said.
+    pub fn not_identified() -> Trouble {
+        let happened = "The hospital's sign-in did not show who this is, or they have no role in this trial.";
+        let next = "Begin again at /login. If it stays so, ask the administrator whether your role is set at the hospital.";
+        Trouble::refused(StatusCode::UNAUTHORIZED, "login-refused", happened, next)
+    }
+
+    pub fn no_provider() -> Trouble {
+        let happened = "The hospital's sign-in cannot be used just now.";
+        let next = "Try again in a minute, or sign in with a local account. The log names the cause.";
+        Trouble::refused(StatusCode::SERVICE_UNAVAILABLE, "provider-unavailable", happened, next)
+    }
+
     pub fn no_such_meaning() -> Trouble {
         let happened = "That cannot be signed for.";
         let next = "A meaning is `randomize`; `attest` with criterion, verdict and reason; or `unblind` with category and reason. What has a reason is sent with POST.";

@@ -12,6 +12,7 @@ use crate::pipeline::{detail, stamp};
 use crate::protocol::Trial;
 use crate::secret::Secret;
 use crate::store::{Allocation, Decision, NewAudit, Store, StoreError};
+use std::collections::BTreeSet;
 
 /// Nobody sees subjects of another site, or what their role is not for.
 pub(super) struct Visitor {
@@ -145,6 +146,19 @@ pub(super) fn decision(
     Ok(latest.filter(|_| sees))
 }
 
+/// The latest decision of every subject that the visitor may know of, ordered by subject.
+pub(super) fn decisions(
+    store: &dyn Store,
+    accounts: &Accounts<'_>,
+    visitor: &Visitor,
+) -> Result<Vec<Decision>, StoreError> {
+    let mut all = store.latest_decisions()?;
+    let subjects = all.iter().map(|d| d.subject.clone()).collect();
+    let seen: BTreeSet<String> = visitor.seen(accounts, subjects)?.into_iter().collect();
+    all.retain(|d| seen.contains(&d.subject));
+    Ok(all)
+}
+
 /// The allocations of those subjects that the visitor may know of, in the order of the draws.
 pub(super) fn allocations(
     store: &dyn Store,
@@ -154,7 +168,7 @@ pub(super) fn allocations(
 ) -> Result<Vec<Allocation>, StoreError> {
     let mut all = store.allocations(&trial.study.id)?;
     let subjects = all.iter().map(|a| a.subject.clone()).collect();
-    let seen: std::collections::BTreeSet<String> = visitor.seen(accounts, subjects)?.into_iter().collect();
+    let seen: BTreeSet<String> = visitor.seen(accounts, subjects)?.into_iter().collect();
     all.retain(|a| seen.contains(&a.subject));
     Ok(all)
 }
