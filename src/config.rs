@@ -1,9 +1,11 @@
 //! The configuration: a TOML file that is only read where it was named, and environment twins
 //! (`TRIALBRIDGE_FHIR__BASE_URL`). Unknown keys are refused. Secrets are named by file, never written.
 
+pub mod access;
 mod push;
 
 use crate::secret::Secret;
+use access::Access;
 use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,7 @@ pub struct Config {
     pub push: Push,
     pub subscription: Subscription,
     pub allocation: Allocation,
+    pub access: Access,
     /// Where the values came from, for people.
     #[serde(skip)]
     pub origin: String,
@@ -211,6 +214,7 @@ impl Default for Config {
             push: Push::default(),
             subscription: Subscription::default(),
             allocation: Allocation::default(),
+            access: Access::default(),
             origin: "defaults".into(),
         }
     }
@@ -384,7 +388,17 @@ pub const DEFAULT_SCOPE: &str = "system/*.rs";
 const SYSTEM_FILE: &str = "/etc/trialbridge/trialbridge.toml";
 const PREFIX: &str = "TRIALBRIDGE_";
 /// Environment twins of flags, which are not keys of the file.
-const FLAGS: [&str; 6] = ["CONFIG", "OUTPUT", "QUIET", "VERBOSE", "NO_PROGRESS", "COLOR"];
+const FLAGS: [&str; 9] = [
+    "CONFIG",
+    "OUTPUT",
+    "QUIET",
+    "VERBOSE",
+    "NO_PROGRESS",
+    "COLOR",
+    "PASSWORD",
+    "NEW_PASSWORD",
+    "PASSWORD_FILE",
+];
 /// Secrets that may stand in the environment, and nowhere in a file.
 const SECRETS: [&str; 2] = ["FHIR__AUTH__PASSWORD", "FHIR__AUTH__TOKEN"];
 
@@ -423,6 +437,8 @@ impl Config {
                 &mut config.mllp.tls_cert_file,
                 &mut config.mllp.tls_key_file,
                 &mut config.mllp.client_ca_file,
+                &mut config.access.oidc.client_secret_file,
+                &mut config.access.oidc.ca_file,
             ]
             .into_iter()
             .flatten()

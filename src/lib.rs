@@ -27,6 +27,7 @@ pub mod score;
 pub mod sequence;
 
 // shell
+pub mod account;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -20,9 +20,14 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// Where the server does not answer, its last keys are trusted for so long.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// The keys of one authorisation server.
+/// The keys of one authorisation server, and what its access tokens have to say.
 pub struct KeySource {
     expected: Expected,
+    keys: KeySet,
+}
+
+/// The keys of one server: from a file, or fetched when they are needed and not too often.
+pub struct KeySet {
     held: RwLock<Option<Held>>,
     fetched: Option<Fetched>,
 }
@@ -56,7 +61,7 @@ impl KeySource {
         let text = std::fs::read(path).map_err(|e| format!("{}: cannot be read: {e}", path.display()))?;
         let keys = Keys::from_json(&text).map_err(|reason| format!("{}: {reason}", path.display()))?;
         let held = Held { keys: Arc::new(keys), since: Instant::now() };
-        Ok(KeySource { expected, held: RwLock::new(Some(held)), fetched: None })
+        Ok(KeySource { expected, keys: KeySet { held: RwLock::new(Some(held)), fetched: None } })
     }
 
     /// Keys that are fetched with the first token. `address` was checked with the configuration.
@@ -71,8 +76,7 @@ impl KeySource {
             .timeout(TIMEOUT)
             .build()
             .map_err(|e| wrong(e.to_string()))?;
-        let fetched = Some(Fetched { url, http, asked: Mutex::new(None) });
-        Ok(KeySource { expected, held: RwLock::new(None), fetched })
+        Ok(KeySource { expected, keys: KeySet::from_url(url, http) })
     }
 
     /// The name of a token's client.
@@ -80,15 +84,30 @@ impl KeySource {
     /// # Errors
     /// [`KeyError`].
     pub async fn client(&self, token: &str) -> Result<String, KeyError> {
+        self.keys.check(|keys| verify(token, keys, &self.expected, Utc::now().timestamp())).await
+    }
+}
+
+impl KeySet {
+    /// Keys that are fetched from `url` with the first token, by a client that follows no redirect.
+    pub fn from_url(url: Url, http: reqwest::Client) -> KeySet {
+        KeySet { held: RwLock::new(None), fetched: Some(Fetched { url, http, asked: Mutex::new(None) }) }
+    }
+
+    /// Checks a token with these keys; once more with newer ones where it names one that is not known.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn check<T>(&self, token: impl Fn(&Keys) -> Result<T, TokenError>) -> Result<T, KeyError> {
         let mut held = self.held();
         if self.fetched.is_some() && held.as_ref().is_none_or(|held| held.since.elapsed() > FRESH) {
             held = self.refreshed().await;
         }
         let keys = held.ok_or(KeyError::NoKeys)?.keys;
-        let outcome = match verify(token, &keys, &self.expected, Utc::now().timestamp()) {
+        let outcome = match token(&keys) {
             Err(TokenError::UnknownKey) if self.fetched.is_some() => {
                 let keys = self.refreshed().await.ok_or(KeyError::NoKeys)?.keys;
-                verify(token, &keys, &self.expected, Utc::now().timestamp())
+                token(&keys)
             }
             outcome => outcome,
         };

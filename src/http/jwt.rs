@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 /// No token of ours is longer.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// How far the clocks may differ, in seconds.
-const LEEWAY: i64 = 30;
+pub const LEEWAY: i64 = 30;
 /// 2048 bits.
 const MIN_RSA_BYTES: usize = 256;
 /// Characters of a caller's name.
@@ -168,43 +168,8 @@ struct Claims {
 // > an identifier the resource server expects for itself."
 pub fn verify(token: &str, keys: &Keys, expected: &Expected, now: i64) -> Result<String, TokenError> {
     let wrong = |rule| Err(TokenError::Invalid(rule));
-    if token.len() > MAX_TOKEN_BYTES {
-        return wrong("too-long");
-    }
-    let mut parts = token.split('.');
-    let (Some(header), Some(claims), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return wrong("not-a-jwt");
-    };
-    let header: Header = json(header)?;
-    let algorithm = match header.alg.as_str() {
-        "RS256" => Algorithm::RS256,
-        "RS384" => Algorithm::RS384,
-        "ES256" => Algorithm::ES256,
-        "ES384" => Algorithm::ES384,
-        _ => return wrong("algorithm"),
-    };
-    if header.crit.is_some() {
-        return wrong("critical-extension");
-    }
-    // A logout or ID token of the same server is not an access token.
-    let is_access = |typ: &String| {
-        let typ = typ.to_ascii_lowercase();
-        matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
-    };
-    if !header.typ.as_ref().is_none_or(is_access) {
-        return wrong("type");
-    }
-    let key = keys.find(header.kid.as_deref(), algorithm)?;
-    let signed = &token[..token.len() - signature.len() - 1];
-    // The signature's bytes must be written in one way only, else one token has many texts.
-    if base64url(signature).is_none_or(|bytes| bytes.is_empty())
-        || !jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.key, algorithm).unwrap_or(false)
-    {
-        return wrong("signature");
-    }
-    let claims: Claims = json(claims)?;
+    let claims = signed(token, keys, &["jwt", "at+jwt"])?;
+    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Invalid("not-a-jwt"))?;
     if claims.iss.as_deref() != Some(expected.issuer.as_str()) {
         return wrong("issuer");
     }
@@ -239,13 +204,59 @@ pub fn verify(token: &str, keys: &Keys, expected: &Expected, now: i64) -> Result
     Ok(name)
 }
 
+/// The claims of a token that one of the keys signed, as JSON; nothing in them has been looked at. `types`
+/// are those of the header's `typ`, in small letters, that are taken; a token may go without one.
+///
+/// # Errors
+/// [`TokenError`].
+pub fn signed(token: &str, keys: &Keys, types: &[&str]) -> Result<Vec<u8>, TokenError> {
+    let wrong = |rule| Err(TokenError::Invalid(rule));
+    if token.len() > MAX_TOKEN_BYTES {
+        return wrong("too-long");
+    }
+    let mut parts = token.split('.');
+    let (Some(header), Some(claims), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return wrong("not-a-jwt");
+    };
+    let header: Header = json(header)?;
+    let algorithm = match header.alg.as_str() {
+        "RS256" => Algorithm::RS256,
+        "RS384" => Algorithm::RS384,
+        "ES256" => Algorithm::ES256,
+        "ES384" => Algorithm::ES384,
+        _ => return wrong("algorithm"),
+    };
+    if header.crit.is_some() {
+        return wrong("critical-extension");
+    }
+    // A logout token of the same server, or one for another use, is not what was asked for.
+    let is_asked_for = |typ: &String| {
+        let typ = typ.to_ascii_lowercase();
+        types.contains(&typ.strip_prefix("application/").unwrap_or(&typ))
+    };
+    if !header.typ.as_ref().is_none_or(is_asked_for) {
+        return wrong("type");
+    }
+    let key = keys.find(header.kid.as_deref(), algorithm)?;
+    let signed = &token[..token.len() - signature.len() - 1];
+    // The signature's bytes must be written in one way only, else one token has many texts.
+    if base64url(signature).is_none_or(|bytes| bytes.is_empty())
+        || !jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.key, algorithm).unwrap_or(false)
+    {
+        return wrong("signature");
+    }
+    base64url(claims).ok_or(TokenError::Invalid("not-a-jwt"))
+}
+
 fn json<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, TokenError> {
     let bytes = base64url(part).ok_or(TokenError::Invalid("not-a-jwt"))?;
     serde_json::from_slice(&bytes).map_err(|_| TokenError::Invalid("not-a-jwt"))
 }
 
 /// A NumericDate, which may have a fraction.
-fn seconds(number: &Number) -> Option<i64> {
+pub fn seconds(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| {
         let value = number.as_f64()?;
         // Within what a float holds exactly.

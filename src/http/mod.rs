@@ -8,8 +8,8 @@
 pub mod auth;
 pub mod body;
 pub mod gate;
-mod jwks;
-mod jwt;
+pub mod jwks;
+pub mod jwt;
 pub mod listener;
 pub mod strict;
 pub mod throttle;

@@ -54,7 +54,10 @@ pub(super) fn put(
     let refuse = |code, text: &str| Err(StoreError::conflict(code, text));
     match authority {
         Authority::First if there > 0 => {
-            return refuse("first-account", "there are accounts already: an administrator makes the next one");
+            return refuse(
+                "first-account",
+                "there are accounts already: an administrator makes the next one",
+            );
         }
         Authority::First if new.role != Role::Administrator || new.password.is_none() => {
             return refuse("first-account", "the first account is a local administrator");

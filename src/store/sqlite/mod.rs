@@ -5,8 +5,8 @@
 
 mod account;
 mod allocation;
-mod audit;
 mod attempt;
+mod audit;
 mod backup;
 mod cursor;
 mod decision;

@@ -1,0 +1,1 @@
+//! The identity provider, played by a small server on loopback.

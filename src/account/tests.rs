@@ -1,0 +1,1 @@
+//! Accounts, throttling, sessions and signatures over a real store.
