@@ -18,9 +18,8 @@ use crate::store::{AllocateError, Allocation, AllocationOutcome, Decision, Store
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -103,7 +102,7 @@ async fn show(
     let subject = subject::key(id)?;
     known(state, &visitor, &subject, method, "/api/v1/subjects/{id}/signing").await?;
     let act = wanted.act(&state.trial)?;
-    if !visitor.may(act.permission(), &state.trial) {
+    if !visitor.may(act.permission(), &state.desk.masking) {
         visitor.denied(state, method, "/api/v1/subjects/{id}/signing", Some(&subject)).await?;
         return Err(Trouble::role());
     }

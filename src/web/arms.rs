@@ -1,6 +1,6 @@
 //! Allocations: whose they are and when they were made, and, for who may know it, the arm of one.
 //!
-//! An arm is asked for one allocation at a time, through [`draw::disclose`], which writes every look into
+//! An arm is asked for one allocation at a time, through [`crate::draw::disclose`], which writes every look into
 //! the audit log. Whoever may not know arms gets an answer in which nothing depends on one: not a byte,
 //! not a length, not the work that was done.
 
@@ -10,7 +10,6 @@ use super::trouble::Trouble;
 use super::visitor::{self, Visitor};
 use super::words::{self, Moment};
 use crate::access::Permission;
-use crate::draw;
 use crate::protocol::Trial;
 use crate::store::{Allocation, AllocationEvent, EventKind, Store, StoreError};
 use askama::Template;
@@ -89,7 +88,7 @@ pub(super) async fn list(
         rows,
         total: state.trial.allocation.as_ref().map_or(0, |a| a.total),
         closed,
-        sees_arms: visitor.may(Permission::ViewArm, &state.trial),
+        sees_arms: visitor.may(Permission::ViewArm, &state.desk.masking),
     };
     frame::page(&visitor, &page)
 }
@@ -158,7 +157,7 @@ pub(super) async fn of_subject(
         visitor.denied(&state, "GET", "/api/v1/subjects/{id}/allocation", Some(&subject)).await?;
         return Err(Trouble::no_such_allocation());
     };
-    let arm = match visitor.may(Permission::ViewArm, &state.trial) {
+    let arm = match visitor.may(Permission::ViewArm, &state.desk.masking) {
         true => Some(state.disclose(&visitor, allocation.clone()).await?),
         false => None,
     };

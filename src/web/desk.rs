@@ -3,6 +3,7 @@
 
 use super::grants::Grants;
 use super::trouble::Trouble;
+use crate::access::Masking;
 use crate::account::Settings;
 use crate::account::oidc::Provider;
 use crate::http::listener::Peer;
@@ -33,6 +34,8 @@ pub type Clock = dyn Fn() -> (DateTime<Utc>, NaiveDate) + Send + Sync;
 /// Made once a service.
 pub struct Desk {
     pub settings: Settings,
+    /// Who is kept from knowing arms.
+    pub masking: Masking,
     pub pipeline: Pipeline,
     /// The hospital's identity provider, where one is configured.
     pub provider: Option<Provider>,
@@ -47,9 +50,16 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(settings: Settings, pipeline: Pipeline, key: Box<ReadKey>, clock: Box<Clock>) -> Desk {
+    pub fn new(
+        settings: Settings,
+        masking: Masking,
+        pipeline: Pipeline,
+        key: Box<ReadKey>,
+        clock: Box<Clock>,
+    ) -> Desk {
         Desk {
             settings,
+            masking,
             pipeline,
             provider: None,
             key,

@@ -15,6 +15,7 @@ use crate::access::Permission;
 use crate::http::auth::same_secret;
 use crate::secret::Secret;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -31,16 +32,18 @@ pub(super) struct Entrance {
     pub route: Route,
 }
 
-pub(super) async fn enter(State(door): State<Entrance>, mut request: Request, next: Next) -> Response {
-    match door.admit(&request).await {
+pub(super) async fn enter(State(door): State<Entrance>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match door.admit(&head).await {
         Ok(visitor) => {
+            let mut request = Request::from_parts(head, body);
             if let Some(visitor) = visitor {
                 request.extensions_mut().insert(Arc::new(visitor));
             }
             next.run(request).await
         }
         Err(Refusal::Told(trouble)) => trouble.into_response(),
-        Err(Refusal::Nobody) => door.nobody(request.headers()),
+        Err(Refusal::Nobody) => door.nobody(&head.headers),
     }
 }
 
@@ -59,8 +62,8 @@ impl From<Trouble> for Refusal {
 
 impl Entrance {
     /// Who comes in; nobody in particular where nobody has to be anybody.
-    async fn admit(&self, request: &Request) -> Result<Option<Visitor>, Refusal> {
-        let (headers, route) = (request.headers(), &self.route);
+    async fn admit(&self, head: &Parts) -> Result<Option<Visitor>, Refusal> {
+        let (headers, route) = (&head.headers, &self.route);
         if route.path.starts_with("/assets/") {
             return Ok(None);
         }
@@ -88,9 +91,9 @@ impl Entrance {
             return Err(refused("csrf-token", Trouble::token()).into());
         }
         if let Need::May(permission) = route.need
-            && !visitor.may(permission, &self.state.trial)
+            && !visitor.may(permission, &self.state.desk.masking)
         {
-            return Err(self.denied(&visitor, request).await?.into());
+            return Err(self.denied(&visitor, head.uri.path()).await?.into());
         }
         Ok(Some(visitor))
     }
@@ -109,10 +112,10 @@ impl Entrance {
     }
 
     /// Another role than the route needs.
-    async fn denied(&self, visitor: &Visitor, request: &Request) -> Result<Trouble, Trouble> {
-        let subject = visitor::subject_in(request.uri().path());
+    async fn denied(&self, visitor: &Visitor, path: &str) -> Result<Trouble, Trouble> {
+        let subject = visitor::subject_in(path);
         visitor.denied(&self.state, self.route.method_name(), self.route.path, subject.as_deref()).await?;
-        let sees = visitor.may(Permission::ViewSubjects, &self.state.trial);
+        let sees = visitor.may(Permission::ViewSubjects, &self.state.desk.masking);
         Ok(match (self.route.changes, self.route.path.contains("/subjects/")) {
             (true, _) if sees => refused("role", Trouble::role()),
             (_, true) => refused("role", Trouble::no_such_subject()),

@@ -86,7 +86,7 @@ pub(super) async fn audit(
 ) -> Result<Response, Trouble> {
     let wish = wish(query)?;
     let subject = wish.subject()?;
-    let sees_subjects = visitor.may(Permission::ViewSubjects, &state.trial);
+    let sees_subjects = visitor.may(Permission::ViewSubjects, &state.desk.masking);
     let entries = state
         .ask(move |store, _, accounts| {
             let mut entries = Entries { schema: "trialbridge/audit/v1", entries: Vec::new(), next: None };
@@ -134,7 +134,7 @@ pub(super) async fn signatures(
 ) -> Result<Response, Trouble> {
     let wish = wish(query)?;
     let subject = wish.subject()?;
-    let sees_subjects = visitor.may(Permission::ViewSubjects, &state.trial);
+    let sees_subjects = visitor.may(Permission::ViewSubjects, &state.desk.masking);
     let listed = state
         .ask(move |store, _, accounts| {
             let mut listed = Vec::new();

@@ -8,8 +8,7 @@ use super::trouble::{self, Trouble};
 use super::{actions, api, arms, asset, attestations, consents, login, records, session, sso, subject, worklist};
 use crate::access::Permission;
 use axum::Router;
-use axum::extract::MatchedPath;
-use axum::http::Method;
+use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 
@@ -99,14 +98,26 @@ pub(super) fn router(state: &WebState) -> Router<WebState> {
 }
 
 /// What is answered to a method that an address does not know.
-pub(super) async fn no_such_method(method: Method, path: Option<MatchedPath>) -> Trouble {
-    let path = path.as_ref().map_or("", |path| path.as_str());
-    Trouble::method(&method, allowed(path))
+pub(super) async fn no_such_method(method: Method, address: Uri) -> Trouble {
+    Trouble::method(&method, allowed(address.path()))
+}
+
+/// Is this an address of the route?
+fn is_of(route: &Route, path: &str) -> bool {
+    let (mut known, mut given) = (route.path.split('/'), path.split('/'));
+    loop {
+        match (known.next(), given.next()) {
+            (None, None) => return true,
+            (Some(known), Some(given)) if known == given => {}
+            (Some(known), Some(given)) if known.starts_with('{') && !given.is_empty() => {}
+            _ => return false,
+        }
+    }
 }
 
 /// The methods of an address, as `Allow` names them.
 fn allowed(path: &str) -> &'static str {
-    let knows = |method| ROUTES.iter().any(|route| route.path == path && route.method == method);
+    let knows = |method| ROUTES.iter().any(|route| is_of(route, path) && route.method == method);
     match (knows(Method::GET), knows(Method::POST), knows(Method::DELETE)) {
         (true, true, true) => "GET, HEAD, POST, DELETE",
         (true, true, false) => "GET, HEAD, POST",
@@ -146,7 +157,9 @@ mod tests {
             ("/login",                          "GET, HEAD, POST"),
             ("/logout",                         "POST"),
             ("/api/v1/session",                 "GET, HEAD, POST, DELETE"),
-            ("/api/v1/subjects/{id}/randomize", "POST"),
+            ("/api/v1/subjects/p1/randomize",   "POST"),
+            ("/api/v1/subjects/p1/signing",     "GET, HEAD, POST"),
+            ("/api/v1/subjects//randomize",     "GET, HEAD"),
         ];
         for (path, allow) in table {
             assert_eq!(allowed(path), allow, "{path}");

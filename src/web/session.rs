@@ -41,7 +41,7 @@ struct Told<'a> {
 
 fn told(state: &WebState, viewer: &Viewer, csrf: &str) -> Result<String, Trouble> {
     let limits = state.desk.settings.limits;
-    let may = Permission::ALL.into_iter().filter(|p| crate::access::may(viewer.role, *p, &state.trial.masking));
+    let may = Permission::ALL.into_iter().filter(|p| crate::access::may(viewer.role, *p, &state.desk.masking));
     let told = Told {
         schema: "trialbridge/session/v1",
         account: &viewer.account,

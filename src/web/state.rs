@@ -63,7 +63,7 @@ impl WebState {
                     Err(refusal) => return Ok(Err(Trouble::not_randomized(&refusal.code))),
                 };
                 let viewer = Viewer::Person { actor: &actor, role };
-                let (masking, id) = (&trial.masking, &trial.study.id);
+                let (masking, id) = (&desk.masking, &trial.study.id);
                 let arm = draw::disclose(store, masking, &key, id, &allocation, viewer, desk.now());
                 Ok(arm.map(|arm| arm.expose().to_owned()).map_err(actions::no_arm))
             })

@@ -6,7 +6,7 @@
 
 use super::state::WebState;
 use super::trouble::Trouble;
-use crate::access::{Permission, Role, may};
+use crate::access::{Masking, Permission, Role, may};
 use crate::account::{self, Accounts, Viewer};
 use crate::pipeline::{detail, stamp};
 use crate::protocol::Trial;
@@ -62,8 +62,8 @@ impl Visitor {
         self.signed_in.as_ref().map_or("", |s| &s.token)
     }
 
-    pub fn may(&self, permission: Permission, trial: &Trial) -> bool {
-        may(self.role(), permission, &trial.masking)
+    pub fn may(&self, permission: Permission, masking: &Masking) -> bool {
+        may(self.role(), permission, masking)
     }
 
     /// May the visitor know of this subject? Looks it up whatever the answer.

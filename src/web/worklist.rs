@@ -163,7 +163,7 @@ pub(super) async fn page(
     Extension(visitor): Extension<Arc<Visitor>>,
     wish: Result<Query<Wish>, QueryRejection>,
 ) -> Result<Response, Trouble> {
-    if !visitor.may(Permission::ViewSubjects, &state.trial) {
+    if !visitor.may(Permission::ViewSubjects, &state.desk.masking) {
         return elsewhere(&state, &visitor);
     }
     let (filter, page) = wish.ok().and_then(|wish| wish.read()).ok_or_else(Trouble::no_such_filter)?;
@@ -190,7 +190,7 @@ pub(super) async fn page(
 
 /// Where those begin who see no subjects.
 fn elsewhere(state: &WebState, visitor: &Visitor) -> Result<Response, Trouble> {
-    if visitor.may(Permission::ViewAllocations, &state.trial) {
+    if visitor.may(Permission::ViewAllocations, &state.desk.masking) {
         return Ok((StatusCode::SEE_OTHER, [(LOCATION, "/allocations")]).into_response());
     }
     let page = AccountPage {
