@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use trialbridge::cli::shell::AuditChain;
 use trialbridge::config::Push;
 use trialbridge::http::listener::{self, Limits};
 use trialbridge::pipeline::Pipeline;
@@ -31,7 +30,7 @@ use trialbridge::protocol::{Definition, Trial};
 use trialbridge::source::digest::Digest;
 use trialbridge::source::fhir_push::{self, PushState};
 use trialbridge::source::mllp;
-use trialbridge::store::{SqliteStore, Store};
+use trialbridge::store::{AuditChain, FileAnchor, SqliteStore, Store};
 
 const PAIRS: usize = 5;
 
@@ -253,8 +252,8 @@ struct Bench {
 impl Bench {
     async fn new(stop: &CancellationToken) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
-        let store =
-            SqliteStore::open(folder.path(), "bench", "2026-11-23T08:00:00.000Z", Arc::new(AuditChain));
+        let chain = AuditChain::anchored(Arc::new(FileAnchor::new(&folder.path().join("anchor"))));
+        let store = SqliteStore::open(folder.path(), "bench", "2026-11-23T08:00:00.000Z", Arc::new(chain));
         let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
         let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo()).ok().map(Arc::new);
         let trial = trial.expect("the shipped trial");

@@ -30,6 +30,7 @@ pub struct Config {
     pub push: Push,
     pub subscription: Subscription,
     pub allocation: Allocation,
+    pub audit: Audit,
     pub access: Access,
     /// Where the values came from, for people.
     #[serde(skip)]
@@ -199,6 +200,13 @@ pub struct Allocation {
     pub key_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Where the end of the audit log is written down, outside the data directory.
+    pub anchor_file: Option<PathBuf>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -214,6 +222,7 @@ impl Default for Config {
             push: Push::default(),
             subscription: Subscription::default(),
             allocation: Allocation::default(),
+            audit: Audit::default(),
             access: Access::default(),
             origin: "defaults".into(),
         }
@@ -426,6 +435,7 @@ impl Config {
                 &mut config.trial,
                 &mut config.site,
                 &mut config.allocation.key_file,
+                &mut config.audit.anchor_file,
                 &mut config.fhir.ca_file,
                 &mut config.fhir.auth.password_file,
                 &mut config.fhir.auth.token_file,

@@ -13,10 +13,10 @@ mod list;
 mod say;
 
 pub use disclose::{NoArm, Viewer, disclose};
-pub use list::{plan_hash, unproved};
+pub use list::{plan, plan_hash, unproved};
 pub use say::{
-    Category, Corrected, close, correct_stratum, mark_in_error, names_an_arm, reopen, sign_definition,
-    unblind,
+    Category, Corrected, close, correct_stratum, event_detail, mark_in_error, names_an_arm, reopen,
+    sign_definition, unblind,
 };
 
 use crate::pipeline::stamp;

@@ -6,6 +6,7 @@
 mod account;
 pub mod changes;
 mod deviation;
+pub mod dossier;
 pub mod intake;
 pub mod poison;
 pub mod questions;
@@ -272,25 +273,12 @@ impl Pipeline {
         as_of: NaiveDate,
         change: i64,
     ) -> Result<(NewDecision, Screening), StoreError> {
-        let (screening, input) = self.screen(subject, as_of)?;
+        let (screening, input, records) = self.screened(subject, as_of)?;
         let json = serde_json::to_string(&screening)
             .map_err(|e| StoreError::storage("writing a decision", std::io::Error::other(e)))?;
         let decision = match screening.attached_to {
             Some(_) => ATTACHED,
             None => screening.decision.word(),
-        };
-        let audit = NewAudit {
-            at: stamp(now),
-            actor: "trialbridge".into(),
-            role: "service".into(),
-            action: "decide".into(),
-            subject: Some(subject.to_owned()),
-            detail: detail(&[
-                ("decision", decision),
-                ("deciding", &screening.deciding.join(" ")),
-                ("definition", &screening.definition),
-                ("input", &input),
-            ]),
         };
         let new = NewDecision {
             subject: subject.to_owned(),
@@ -312,7 +300,7 @@ impl Pipeline {
                 })
                 .collect(),
             change: Some(change),
-            audit: vec![audit],
+            records,
             outbox: Vec::new(),
         };
         Ok((new, screening))
@@ -320,6 +308,11 @@ impl Pipeline {
 
     /// Screens a subject on what the store holds of the person, and names the input by a hash.
     pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String), StoreError> {
+        self.screened(subject, as_of).map(|(screening, input, _)| (screening, input))
+    }
+
+    /// The same, and on how many records it rests.
+    fn screened(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String, usize), StoreError> {
         let mut input = Sha256::new();
         let group = self.store.group(subject)?;
         let (members, open) = match identity::stands(&group, subject) {
@@ -330,7 +323,7 @@ impl Pipeline {
                 let mut screening = screen(&self.trial, subject, as_of, &[], &nobody, []);
                 screening.block(ATTACHED);
                 screening.attached_to = Some(to);
-                return Ok((screening, hash(input)));
+                return Ok((screening, hash(input), 0));
             }
         };
         let mut records = Vec::new();
@@ -362,7 +355,9 @@ impl Pipeline {
             .map(|(source, resource_type, id)| RecordKey { source, resource_type, id })
             .collect();
         let mut shared = HashMap::new();
+        let mut count = records.len();
         for record in self.store.records_by_ids(&keys)? {
+            count += 1;
             note(&mut input, &[&record.key.resource_type, &record.key.id, &record.sha256]);
             let (mut found, mut ignored) = (Vec::new(), Vec::new());
             self.facts_of(&record, &mut found, &mut ignored);
@@ -381,7 +376,7 @@ impl Pipeline {
         if disagree {
             screening.block("person-disagrees");
         }
-        Ok((screening, hash(input)))
+        Ok((screening, hash(input), count))
     }
 
     fn facts_of(&self, record: &Record, facts: &mut Vec<Fact>, gaps: &mut Vec<Gap>) {

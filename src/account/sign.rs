@@ -8,7 +8,7 @@ use super::{Accounts, Denied, Viewer};
 use crate::access::{self, Masking, Permission, Role};
 use crate::pipeline::stamp;
 use crate::secret::Secret;
-use crate::store::{Account, NewSignature, SignatureMethod};
+use crate::store::{Account, NewSignature, SignatureMethod, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
@@ -123,6 +123,18 @@ impl Accounts<'_> {
         }
         let Account { name, printed_name, role, .. } = account;
         Ok(Signer { actor: name, printed_name, role, method }.sign(intent, now))
+    }
+
+    /// Is it this account's password, and may it do this? Counts nothing and writes nothing: for a store that
+    /// is only read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn holds(&self, name: &str, password: &Secret, permission: Permission) -> Result<bool, StoreError> {
+        let stored = self.store.password(name)?;
+        let holds = self.settings.strength.verify(password, stored.as_deref());
+        let account = self.store.account(name)?.filter(|a| holds && !a.disabled && !a.must_change);
+        Ok(account.is_some_and(|a| access::may(a.role, permission, &Masking::strictest())))
     }
 
     /// Is this authentication one of this account, of now, and for this record?

@@ -3,12 +3,15 @@
 
 use super::output::Out;
 use super::shell::{Shell, now, subject, today};
+use super::sign::sign;
 use super::{Failure, Global, Outcome, exit};
+use crate::access::Permission;
 use crate::pipeline::{detail, stamp};
 use crate::source::inbox::{OWN_SOURCE, accept};
-use crate::store::{NewAudit, Store};
+use crate::store::{NewAudit, NewSignature, Store};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -54,8 +57,8 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
         return Err(Failure::new(exit::USAGE, "an attestation has a reason", "--reason TEXT"));
     }
     let store = shell.open("attest")?;
-    known(&*store, &key)?;
     let at = moment(&*store, &key)?;
+    let before = judged(&*store, &key, &a.criterion)?;
     let resource = json!({
         "resourceType": "QuestionnaireResponse",
         "id": format!("{}-{}", a.criterion.to_lowercase().replace('_', "-"), now().timestamp_micros()),
@@ -70,15 +73,31 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
             {"linkId": "reason", "answer": [{"valueString": a.reason}]}
         ]
     });
+    // What the signer knew: the inputs of the decision as it stands.
+    let evidence = store.latest_decision(&key)?.map(|d| d.input);
+    let document = sha256(&resource);
+    let shown = json!({
+        "subject": key, "criterion": a.criterion, "verdict": a.verdict, "date": at, "reason": a.reason,
+        "evidence": evidence, "document": document
+    });
+    let signature = sign(&shell, &*store, &a.by, Permission::Attest, "attest", Some(&key), shown)?;
+    known(&*store, &key)?;
     let audit = NewAudit {
         at: at.clone(),
         actor: a.by.clone(),
-        role: "investigator".into(),
+        role: signature.role.clone(),
         action: "attest".into(),
         subject: Some(key.clone()),
-        detail: detail(&[("criterion", &a.criterion), ("verdict", &a.verdict), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("criterion", &a.criterion),
+            ("verdict", &a.verdict),
+            ("before", &before),
+            ("after", &a.verdict),
+            ("reason", &a.reason),
+            ("document", &document),
+        ]),
     };
-    record(&*store, "attestation", &resource, audit)?;
+    record(&*store, "attestation", &resource, signature, audit)?;
     judge(global, &shell, store, &key)
 }
 
@@ -129,8 +148,12 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
         ));
     }
     let store = shell.open("consent")?;
-    known(&*store, &key)?;
     let at = moment(&*store, &key)?;
+    let asks = |c: &&crate::protocol::Criterion| matches!(c.rule, crate::protocol::rule::Rule::Consent);
+    let before = match shell.trial.criteria.iter().find(asks) {
+        Some(criterion) => judged(&*store, &key, &criterion.id)?,
+        None => "none".to_owned(),
+    };
     let date = a.date.clone().unwrap_or_else(|| at.clone());
     let study = &shell.trial.study;
     let resource = json!({
@@ -148,16 +171,39 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
         "dateTime": date
     });
     let action = if given { "consent.record" } else { "consent.withdraw" };
+    let document = sha256(&resource);
+    let shown = json!({
+        "subject": key, "consent": if given { "given" } else { "withdrawn" }, "date": date,
+        "reason": a.reason, "document": document
+    });
+    let signature = sign(&shell, &*store, &a.by, Permission::RecordConsent, action, Some(&key), shown)?;
+    known(&*store, &key)?;
     let audit = NewAudit {
         at,
         actor: a.by.clone(),
-        role: "coordinator".into(),
+        role: signature.role.clone(),
         action: action.into(),
         subject: Some(key.clone()),
-        detail: detail(&[("date", &date), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("date", &date),
+            ("before", &before),
+            ("after", if given { "consented" } else { "withdrawn" }),
+            ("reason", &a.reason),
+            ("document", &document),
+        ]),
     };
-    record(&*store, "consent", &resource, audit)?;
+    record(&*store, "consent", &resource, signature, audit)?;
     judge(global, &shell, store, &key)
+}
+
+/// What was held of a criterion before somebody spoke: its verdict, or the answer of a variable; `none`.
+fn judged(store: &dyn Store, key: &str, name: &str) -> Result<String, Failure> {
+    let Some(decision) = store.latest_decision(key)? else { return Ok("none".to_owned()) };
+    let screening: Value = serde_json::from_str(&decision.json).unwrap_or_default();
+    let criteria = screening["criteria"].as_array();
+    let verdict = criteria.into_iter().flatten().find(|c| c["id"] == name).map(|c| &c["verdict"]);
+    let held = verdict.unwrap_or(&screening["variables"][name]["value"]);
+    Ok(held.as_str().unwrap_or("none").to_owned())
 }
 
 /// A signature is a name on one line.
@@ -176,8 +222,18 @@ pub(super) fn known(store: &dyn Store, key: &str) -> Result<(), Failure> {
     if store.subjects()?.iter().any(|s| s == key) {
         return Ok(());
     }
+    Err(unknown())
+}
+
+/// Also for a subject of another site: nobody is told which it is.
+pub(super) fn unknown() -> Failure {
     let hint = "pull or import the patient first; `trialbridge subjects` lists who is there";
-    Err(Failure::new(exit::PROBLEMS, "this subject is not in the store", hint))
+    Failure::new(exit::PROBLEMS, "this subject is not in the store", hint)
+}
+
+/// SHA-256 of a document as it goes into the inbox.
+pub(super) fn sha256(document: &Value) -> String {
+    crate::protocol::document::hex(&Sha256::digest(document.to_string().as_bytes()))
 }
 
 /// A moment of its own second. Order is decided by the second, and what a person records later must
@@ -204,10 +260,11 @@ pub(super) fn record(
     store: &dyn Store,
     origin: &str,
     resource: &Value,
+    signature: NewSignature,
     audit: NewAudit,
 ) -> Result<(), Failure> {
-    // The action is written down before it has its effect.
-    store.append_audit(audit)?;
+    // The action is signed and written down before it has its effect.
+    store.sign(signature, vec![audit])?;
     accept(store, origin, OWN_SOURCE, resource.to_string().into_bytes())?;
     Ok(())
 }

@@ -6,8 +6,11 @@ use super::{Failure, Global, Outcome, Output, exit, shell, trial};
 use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
 use crate::source::{mllp, needs};
+use crate::store::{AnchorStatus, SqliteStore, Store};
 use clap::Args;
 use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -59,6 +62,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         }
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
         listener(config, &mut findings, &mut lines);
+        anchored(config, &mut findings, &mut lines);
         if !arguments.no_network {
             code = network(config, trial.as_ref(), &mut findings, &mut lines)?;
         }
@@ -148,6 +152,34 @@ fn listener(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String
             text,
             hint: "certificate and key are PEM files; the key has mode 0600".into(),
         }),
+    }
+}
+
+/// Whether the audit log is anchored, and agrees with its anchor.
+fn anchored(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>) {
+    let mut report = |severity, id, text: String, hint: &str| {
+        findings.push(Finding { severity, place: "audit".into(), id, text, hint: hint.into() });
+    };
+    let chain = match shell::chain(config) {
+        Ok(chain) => chain,
+        Err(failure) => return report(Severity::Error, "TB-C003", failure.message, &failure.hint),
+    };
+    let path = shell::anchor_path(config);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let text = format!("the folder of audit.anchor_file {} is not there", path.display());
+        let hint = "nobody can be randomized while the end of the audit log is written down nowhere";
+        return report(Severity::Warning, "TB-C004", text, hint);
+    }
+    // Without a store there is nothing to compare, and a store that cannot be opened is `doctor`'s finding.
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain)) else { return };
+    match store.audit_anchor() {
+        Ok(AnchorStatus { fault: Some(fault), .. }) => {
+            let text = format!("{} ({}); nobody can be randomized", fault.meaning(), path.display());
+            report(Severity::Warning, "TB-C004", text, fault.remedy());
+        }
+        Ok(_) => lines.push(format!("ok    audit             anchored in {}", path.display())),
+        Err(_) => {}
     }
 }
 

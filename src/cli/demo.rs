@@ -173,7 +173,13 @@ fn shell(base_url: String, scratch: &Path, mllp: Option<String>) -> Result<Shell
     config.allocation.key_file = Some(scratch.join("allocation.key"));
     let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo())
         .map_err(|_| Failure::new(exit::CONFIG, "the embedded trial does not compile", "this is a fault"))?;
-    Ok(Shell { config, trial: Arc::new(trial), turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
+    Ok(Shell {
+        config,
+        trial: Arc::new(trial),
+        password_file: None,
+        turn: Arc::default(),
+        pulls: tokio::sync::Mutex::default(),
+    })
 }
 
 fn short(digest: &str) -> &str {

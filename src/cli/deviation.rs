@@ -1,10 +1,11 @@
 //! `deviation`: what happened to the data behind an allocation after it was made, and that somebody
 //! has seen it. The allocation stays as it is, whatever is acknowledged.
 
-use super::attest::signed;
 use super::output::{Out, table};
 use super::shell::{Shell, now};
+use super::sign::sign;
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::access::Permission;
 use crate::pipeline::{detail, stamp};
 use crate::store::{Deviation, DeviationState, NewAudit, Word};
 use clap::{Args, Subcommand};
@@ -81,7 +82,7 @@ fn shown(d: &Deviation) -> Value {
 
 fn acknowledge(global: &Global, a: &Arguments) -> Outcome {
     let shell = Shell::new(global)?;
-    signed(&a.by)?;
+    super::attest::signed(&a.by)?;
     if a.reason.trim().is_empty() {
         return Err(Failure::new(exit::USAGE, "an acknowledgement has a reason", "--reason TEXT"));
     }
@@ -91,15 +92,29 @@ fn acknowledge(global: &Global, a: &Arguments) -> Outcome {
         let hint = "`trialbridge deviation list` names the open ones";
         return Err(Failure::new(exit::PROBLEMS, format!("no deviation {} is open", a.id), hint));
     };
+    let record = json!({
+        "deviation": found.id, "subject": found.subject, "allocation": found.allocation_id,
+        "openedAt": found.opened_at, "kind": found.kind, "reference": found.reference,
+        "detail": found.detail, "reason": a.reason
+    });
+    let meaning = "deviation.acknowledge";
+    let subject = Some(found.subject.as_str());
+    let signature = sign(&shell, &*store, &a.by, Permission::ResolveQuestions, meaning, subject, record)?;
     let audit = NewAudit {
         at: stamp(now()),
         actor: a.by.clone(),
-        role: "investigator".into(),
-        action: "deviation.acknowledge".into(),
+        role: signature.role.clone(),
+        action: meaning.into(),
         subject: Some(found.subject.clone()),
-        detail: detail(&[("deviation", &a.id.to_string()), ("kind", &found.kind), ("reason", &a.reason)]),
+        detail: detail(&[
+            ("deviation", &a.id.to_string()),
+            ("kind", &found.kind),
+            ("before", found.state.word()),
+            ("after", DeviationState::Acknowledged.word()),
+            ("reason", &a.reason),
+        ]),
     };
-    store.acknowledge_deviation(a.id, audit)?;
+    store.acknowledge_deviation(a.id, signature, audit)?;
     let mut out = Out::new();
     let seen = Deviation { state: DeviationState::Acknowledged, ..found.clone() };
     match global.output() {

@@ -6,7 +6,7 @@
 use super::output::Out;
 use super::shell::{self, Shell, block_on, now};
 use super::writeback::server_failure;
-use super::{Failure, Global, Outcome, Output, exit, operations};
+use super::{Failure, Global, Outcome, Output, exit};
 use crate::audit::Chain;
 use crate::client::{ClientConfig, FhirClient, RetryLimits};
 use crate::config::Config;
@@ -136,7 +136,7 @@ fn examine(global: &Global, config: &Config, a: &Arguments, report: &mut Report)
         None => None,
     };
     if let Some(store) = &store {
-        if let Err(failure) = stored(&**store, now(), report).and_then(|()| chain(&**store, report)) {
+        if let Err(failure) = stored(&**store, now(), report).and_then(|()| audited(&**store, report)) {
             report.failed("store", failure, "see the log; `trialbridge verify` looks at all of it");
         }
         if let Err(failure) = subscriptions(&**store, runs, now(), report) {
@@ -261,14 +261,15 @@ fn stored(store: &dyn Store, now: DateTime<Utc>, report: &mut Report) -> Result<
     Ok(())
 }
 
-fn chain(store: &dyn Store, report: &mut Report) -> Result<(), Failure> {
+fn audited(store: &dyn Store, report: &mut Report) -> Result<(), Failure> {
     let (mut chain, mut from) = (Chain::start(), 1);
     loop {
         let rows = store.audit_entries(from, 1000)?;
         let Some(last) = rows.last() else { break };
         from = last.sequence + 1;
         for row in &rows {
-            let fits = operations::entry(row).map(|entry| chain.follow(&entry).map_err(|e| e.to_string()));
+            let fits =
+                crate::store::chain::entry(row).map(|entry| chain.follow(&entry).map_err(|e| e.to_string()));
             let broken = match fits {
                 Some(Ok(())) => continue,
                 Some(Err(text)) => text,
@@ -280,6 +281,15 @@ fn chain(store: &dyn Store, report: &mut Report) -> Result<(), Failure> {
         }
     }
     report.good("audit", format!("{} entries, unbroken", chain.head().sequence));
+    let stands = store.audit_anchor()?;
+    let place = stands.place.clone().unwrap_or_else(|| "none".to_owned());
+    match stands.fault {
+        None => report.good("audit-anchor", place),
+        Some(fault) => {
+            let text = format!("{} ({place}); nobody can be randomized", fault.meaning());
+            report.bad("audit-anchor", exit::UNVERIFIED, text, fault.remedy());
+        }
+    }
     Ok(())
 }
 

@@ -6,7 +6,9 @@
 use super::attest::{known, record, signed};
 use super::output::{Out, table};
 use super::shell::{Shell, now, subject, today};
+use super::sign::sign;
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::access::Permission;
 use crate::identity::{self, Stands};
 use crate::pipeline::questions::{self, Question};
 use crate::pipeline::{detail, stamp};
@@ -14,6 +16,7 @@ use crate::source::inbox::OWN_SOURCE;
 use crate::store::{Allocation, NewAudit, RecordKey, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -85,25 +88,38 @@ fn resolve(global: &Global, a: &Arguments) -> Outcome {
     let store = shell.open("identity resolve")?;
     // What lies in the inbox may answer it, or draw somebody else in.
     shell.pipeline(&store).run(now(), today())?;
+    let at = stamp(moment(&*store, &goes_on, &other)?);
+    let verdict = if a.same { "same" } else { "different" };
+    let said = questions::linkage(&goes_on, &other, a.same, &at);
+    let shown = json!({
+        "subject": goes_on, "other": other, "verdict": verdict, "date": at, "reason": a.reason,
+        "document": super::attest::sha256(&said)
+    });
+    let meaning = "identity.resolve";
+    let signature =
+        sign(&shell, &*store, &a.by, Permission::ResolveQuestions, meaning, Some(&goes_on), shown)?;
     known(&*store, &goes_on)?;
+    // Whoever is bound to a site answers for both of them there, or for none.
+    super::sign::sees(&shell, &*store, &a.by, &other)?;
     known(&*store, &other)?;
     if a.same {
         permitted(&shell, &*store, &goes_on, &other, &a.by)?;
     }
-    let at = stamp(moment(&*store, &goes_on, &other)?);
     let audit = NewAudit {
         at: at.clone(),
         actor: a.by.clone(),
-        role: "investigator".into(),
-        action: "identity.resolve".into(),
+        role: signature.role.clone(),
+        action: meaning.into(),
         subject: Some(goes_on.clone()),
         detail: detail(&[
             ("other", &other),
-            ("verdict", if a.same { "same" } else { "different" }),
+            ("verdict", verdict),
+            ("before", answered(&*store, &goes_on, &other)?),
+            ("after", verdict),
             ("reason", &a.reason),
         ]),
     };
-    record(&*store, "identity", &questions::linkage(&goes_on, &other, a.same, &at), audit)?;
+    record(&*store, "identity", &said, signature, audit)?;
     shell.pipeline(&store).run(now(), today())?;
     let mut out = Out::new();
     for key in [&goes_on, &other] {
@@ -171,14 +187,26 @@ fn permitted(shell: &Shell, store: &dyn Store, goes_on: &str, other: &str, by: &
     }
 }
 
+/// What was answered before.
+fn answered(store: &dyn Store, subject: &str, other: &str) -> Result<&'static str, Failure> {
+    let said = store.records_by_ids(&[answer_key(subject, other)])?;
+    let newest: Option<serde_json::Value> =
+        said.iter().find(|r| r.is_usable()).and_then(|r| serde_json::from_slice(&r.body).ok());
+    Ok(match newest.as_ref().and_then(|linkage| linkage["active"].as_bool()) {
+        Some(true) => "same",
+        Some(false) => "different",
+        None => "none",
+    })
+}
+
+fn answer_key(subject: &str, other: &str) -> RecordKey {
+    let id = questions::linkage_id(subject, other);
+    RecordKey { source: OWN_SOURCE.into(), resource_type: "Linkage".into(), id }
+}
+
 /// Now, or just after the last answer about the two where a clock was set back: a later word is later.
 fn moment(store: &dyn Store, subject: &str, other: &str) -> Result<DateTime<Utc>, Failure> {
-    let key = RecordKey {
-        source: OWN_SOURCE.into(),
-        resource_type: "Linkage".into(),
-        id: questions::linkage_id(subject, other),
-    };
-    let said = store.records_by_ids(&[key])?;
+    let said = store.records_by_ids(&[answer_key(subject, other)])?;
     let newest = said.iter().filter_map(|r| r.last_updated.as_deref()?.parse::<DateTime<Utc>>().ok()).max();
     let now = now();
     Ok(newest.map_or(now, |last| now.max(last + TimeDelta::milliseconds(1))))
@@ -189,7 +217,6 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use clap::Parser;
-    use serde_json::json;
 
     #[test]
     fn an_answer_is_one_of_two() {

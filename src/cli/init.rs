@@ -88,6 +88,11 @@ silent_after_minutes = 60        # without heartbeats: pull when nothing came fo
 [allocation]
 # The key that opens the sealed list: never inside data_dir. Default: data_dir with `.allocation-key`
 # key_file = "/etc/trialbridge/allocation.key"
+
+[audit]
+# Where the end of the audit log is written down: never inside data_dir, best on another disk.
+# Default: data_dir with `.audit-anchor`
+# anchor_file = "/var/log/trialbridge/audit-anchor"
 "#;
 
 pub fn run(global: &Global, a: &Arguments) -> Outcome {

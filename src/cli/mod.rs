@@ -2,7 +2,10 @@
 
 pub mod allocation;
 pub mod attest;
+pub mod audit;
+mod audit_text;
 pub mod check;
+pub mod definition;
 pub mod demo;
 pub mod deviation;
 pub mod doctor;
@@ -22,6 +25,8 @@ pub mod sign;
 pub mod sub;
 pub mod subjects;
 pub mod trial;
+pub mod unblind;
+pub mod user;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};
@@ -110,6 +115,9 @@ pub struct Global {
     /// No progress bar
     #[arg(long, global = true, env = "TRIALBRIDGE_NO_PROGRESS", value_parser = FalseyValueParser::new())]
     pub no_progress: bool,
+    /// The password of whoever signs, mode 0600; else TRIALBRIDGE_PASSWORD, else it is asked for
+    #[arg(long, global = true, value_name = "FILE", env = "TRIALBRIDGE_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, env = "TRIALBRIDGE_COLOR")]
     pub color: Colour,
 }
@@ -169,6 +177,11 @@ pub enum Command {
     Allocation(allocation::Command),
     /// Allocate one subject, once
     Randomize(randomize::Arguments),
+    /// Tell the arm of one participant against the masking; signed, and shown wherever the participant is
+    Unblind(unblind::Arguments),
+    /// The trial definition that is in force
+    #[command(subcommand)]
+    Definition(definition::Command),
     /// Make the hospital's resources agree with the committed rows
     Writeback(writeback::Arguments),
     /// What could not be used
@@ -181,14 +194,17 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// The audit log
     #[command(subcommand)]
-    Audit(operations::AuditCommand),
+    Audit(audit::Command),
+    /// Who may work here, as what, and how they prove it
+    #[command(subcommand)]
+    User(user::Command),
     /// Send HL7 v2 messages over MLLP, or listen for them: to try a connection
     #[command(subcommand)]
     Hl7(hl7::Command),
     /// Prove the store: integrity, hashes, one slot a participant, audit chain
     Verify,
     /// Work everything out again from the inbox
-    Replay,
+    Replay(operations::ReplayArguments),
     /// Copy the store while it runs
     Backup(operations::BackupArguments),
 }
@@ -244,14 +260,17 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Deviation(c) => deviation::run(global, c),
         Command::Allocation(c) => allocation::run(global, c),
         Command::Randomize(a) => randomize::run(global, a),
+        Command::Unblind(a) => unblind::run(global, a),
+        Command::Definition(c) => definition::run(global, c),
         Command::Writeback(a) => writeback::run(global, a),
         Command::Quarantine(c) => operations::quarantine(global, c),
         Command::Sub(c) => sub::run(global, c),
         Command::Doctor(a) => doctor::run(global, a),
-        Command::Audit(c) => operations::audit(global, c),
+        Command::Audit(c) => audit::run(global, c),
+        Command::User(c) => user::run(global, c),
         Command::Hl7(c) => hl7::run(global, c),
         Command::Verify => operations::verify(global),
-        Command::Replay => operations::replay(global),
+        Command::Replay(a) => operations::replay(global, a),
         Command::Backup(a) => operations::backup(global, a),
     };
     match result {

@@ -1,12 +1,12 @@
-//! `quarantine`, `audit`, `verify`, `replay`, `backup`: looking after the store.
+//! `quarantine`, `verify`, `replay`, `backup`: looking after the store.
 
 use super::output::{Out, table};
-use super::shell::{Shell, event, now, today};
+use super::shell::{Shell, now, today};
+use super::sign::{Ordered, order};
 use super::{Failure, Global, Outcome, Output, exit};
-use crate::audit::{Chain, Entry};
+use crate::access::Permission;
 use crate::pipeline::{detail, stamp};
-use crate::randomize::Digest;
-use crate::store::{AuditEntry, Finding, InboxState, NewAudit, QuarantineState};
+use crate::store::{Backup, Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -19,27 +19,36 @@ pub enum QuarantineCommand {
     /// One entry with its raw bytes
     Show { id: i64 },
     /// Read it again, after the mapping or the site file was corrected
-    Replay { id: Option<i64> },
+    Replay {
+        id: Option<i64>,
+        #[command(flatten)]
+        signed: Signed,
+    },
 }
 
-#[derive(Subcommand, Debug)]
-pub enum AuditCommand {
-    /// Recompute the whole chain
-    Verify,
-    /// The entries, oldest first
-    Show(AuditArguments),
+/// Who does it, and why.
+#[derive(Args, Debug)]
+pub struct Signed {
+    /// Who does it; without accounts: operator
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Why; for the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
 }
 
 #[derive(Args, Debug)]
-pub struct AuditArguments {
-    #[arg(long)]
-    pub subject: Option<String>,
+pub struct ReplayArguments {
+    #[command(flatten)]
+    pub signed: Signed,
 }
 
 #[derive(Args, Debug)]
 pub struct BackupArguments {
     /// A file that does not exist yet
     pub to: PathBuf,
+    #[command(flatten)]
+    pub signed: Signed,
 }
 
 pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
@@ -80,7 +89,7 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             };
             out.line(&String::from_utf8_lossy(&bytes))?;
         }
-        QuarantineCommand::Replay { id } => {
+        QuarantineCommand::Replay { id, signed } => {
             let store = shell.open("quarantine replay")?;
             let open = store.quarantine_list(Some(QuarantineState::Open), 10_000)?;
             let mut rows: Vec<i64> = open
@@ -94,15 +103,18 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             if rows.is_empty() {
                 return Err(Failure::problem("nothing of that kind is in quarantine"));
             }
-            let audit = |action: &str, what: (&str, &str)| NewAudit {
-                at: stamp(now()),
-                actor: "operator".into(),
-                role: "operator".into(),
-                action: action.into(),
-                subject: None,
-                detail: detail(&[what]),
-            };
-            store.append_audit(audit("quarantine.replay", ("documents", &rows.len().to_string())))?;
+            let record = json!({"quarantine": id, "inbox": rows});
+            let who = order(
+                &shell,
+                &*store,
+                signed.by.as_deref(),
+                Permission::ResolveQuestions,
+                "quarantine.replay",
+                record,
+            )?;
+            let documents = rows.len().to_string();
+            let read_again = [("documents", &*documents), ("before", "quarantined"), ("after", "pending")];
+            store.append_audit(signed.entry(&who, "quarantine.replay", &read_again))?;
             let pipeline = shell.pipeline(&store);
             let mut still = BTreeSet::new();
             for seq in &rows {
@@ -117,8 +129,14 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
             // What is still broken stays where it was.
             for q in open.iter().filter(|q| rows.contains(&q.inbox_seq)) {
                 if !still.contains(&(q.inbox_seq, q.path.clone(), q.reason.clone())) {
-                    let audit = audit("quarantine.resolve", ("quarantine", &q.id.to_string()));
-                    store.resolve_quarantine(q.id, audit)?;
+                    let id = q.id.to_string();
+                    let resolved = [
+                        ("quarantine", &*id),
+                        ("code", &*q.reason),
+                        ("before", "open"),
+                        ("after", "resolved"),
+                    ];
+                    store.resolve_quarantine(q.id, signed.entry(&who, "quarantine.resolve", &resolved))?;
                 }
             }
             if global.output() == Output::Table {
@@ -140,80 +158,6 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand) -> Outcome {
 
 /// Set aside by the store when it came; see [`crate::store::Receipt::conflict`].
 const KEY_REUSED: &str = "control-id-reuse";
-
-/// A stored row as the chain knows it.
-pub(super) fn entry(row: &AuditEntry) -> Option<Entry> {
-    let e = event(&row.entry);
-    let previous = if row.previous.is_empty() { Digest([0; 32]) } else { row.previous.parse().ok()? };
-    Some(Entry {
-        sequence: row.sequence,
-        at: e.at,
-        actor: e.actor,
-        role: e.role,
-        action: e.action,
-        subject: e.subject,
-        detail: e.detail,
-        previous,
-        hash: row.hash.parse().ok()?,
-    })
-}
-
-pub fn audit(global: &Global, command: &AuditCommand) -> Outcome {
-    let shell = Shell::new(global)?;
-    let store = shell.look()?;
-    let mut out = Out::new();
-    let mut chain = Chain::start();
-    let mut from = 1;
-    loop {
-        let rows = store.audit_entries(from, 1000)?;
-        let Some(last) = rows.last() else { break };
-        from = last.sequence + 1;
-        for row in &rows {
-            match command {
-                AuditCommand::Verify => {
-                    let broken = |what: String| {
-                        Failure::new(
-                            exit::UNVERIFIED,
-                            what,
-                            "the log was changed: restore a backup, find out who",
-                        )
-                    };
-                    let Some(entry) = entry(row) else {
-                        return Err(broken(format!("audit entry {} cannot be read", row.sequence)));
-                    };
-                    chain.follow(&entry).map_err(|b| broken(b.to_string()))?;
-                }
-                AuditCommand::Show(a) => {
-                    let wanted = a.subject.as_ref().is_none_or(|s| {
-                        row.entry.subject.as_deref().is_some_and(|r| r == s || r == format!("Patient/{s}"))
-                    });
-                    if wanted {
-                        out.json(&json!({
-                            "sequence": row.sequence, "at": row.entry.at, "actor": row.entry.actor,
-                            "role": row.entry.role, "action": row.entry.action, "subject": row.entry.subject,
-                            "detail": serde_json::from_str::<serde_json::Value>(&row.entry.detail)
-                                .unwrap_or_else(|_| row.entry.detail.clone().into()),
-                            "hash": row.hash
-                        }))?;
-                    }
-                }
-            }
-        }
-    }
-    if matches!(command, AuditCommand::Verify) {
-        let head = chain.head();
-        if global.output() == Output::Table {
-            out.line(&format!("ok  {} entries, head {head}", head.sequence))?;
-        } else {
-            out.json(&json!({
-                "schema": "trialbridge/audit-verify/v1", "entries": head.sequence,
-                "head": head.to_string(), "verified": true
-            }))?;
-        }
-    }
-    out.finish()?;
-    Ok(0)
-}
 
 pub fn verify(global: &Global) -> Outcome {
     let shell = Shell::new(global)?;
@@ -247,6 +191,9 @@ pub fn verify(global: &Global) -> Outcome {
         for f in &report.findings {
             out.line(&format!("FAULT        {}: {}", f.check, f.message))?;
         }
+        for note in &report.notes {
+            out.line(&format!("note         {note}"))?;
+        }
         out.line(if report.is_sound() { "ok" } else { "does not hold" })?;
     } else {
         out.json(&json!({
@@ -254,25 +201,19 @@ pub fn verify(global: &Global) -> Outcome {
             "inbox": {"total": i.total(), "processed": i.processed, "quarantined": i.quarantined, "pending": i.pending},
             "records": report.records, "allocations": report.allocations, "auditEntries": report.audit_entries,
             "findings": report.findings.iter().map(|f| json!({"check": f.check, "message": f.message})).collect::<Vec<_>>(),
-            "verified": report.is_sound()
+            "notes": report.notes, "verified": report.is_sound()
         }))?;
     }
     out.finish()?;
     Ok(if report.is_sound() { 0 } else { exit::UNVERIFIED })
 }
 
-pub fn replay(global: &Global) -> Outcome {
+pub fn replay(global: &Global, a: &ReplayArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.open("replay")?;
-    let audit = NewAudit {
-        at: stamp(now()),
-        actor: "operator".into(),
-        role: "operator".into(),
-        action: "replay".into(),
-        subject: None,
-        detail: detail(&[]),
-    };
-    let rows = store.replay_all(audit)?;
+    let record = json!({"definition": shell.trial.hash});
+    let who = order(&shell, &*store, a.signed.by.as_deref(), Permission::Operate, "replay", record)?;
+    let rows = store.replay_all(a.signed.entry(&who, "replay", &[]))?;
     let done = shell.pipeline(&store).run(now(), today())?;
     let mut out = Out::new();
     if global.output() == Output::Table {
@@ -293,10 +234,46 @@ pub fn replay(global: &Global) -> Outcome {
     Ok(0)
 }
 
+impl Signed {
+    fn entry(&self, who: &Ordered, action: &str, particulars: &[(&str, &str)]) -> NewAudit {
+        let mut pairs = vec![("reason", &*self.reason)];
+        pairs.extend(particulars);
+        NewAudit {
+            at: stamp(now()),
+            actor: who.actor.clone(),
+            role: who.role.clone(),
+            action: action.into(),
+            subject: None,
+            detail: detail(&pairs),
+        }
+    }
+}
+
+/// A copy changes nothing, and is made while another process writes: then it cannot be written down here.
+fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered, backup: &Backup) {
+    let bytes = backup.bytes.to_string();
+    let made = [("bytes", &*bytes), ("sha256", &*backup.sha256)];
+    let written =
+        shell.open("backup").and_then(|store| Ok(store.append_audit(a.signed.entry(who, "backup", &made))?));
+    if let Err(failure) = written {
+        global.note(&format!("the audit log does not know of this copy: {}", failure.message));
+    }
+}
+
 pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
     let shell = Shell::new(global)?;
     let store = shell.look()?;
+    let who = super::sign::order_beside(
+        global,
+        &shell,
+        &store,
+        a.signed.by.as_deref(),
+        Permission::Operate,
+        "backup",
+    )?;
     let backup = store.backup(&a.to)?;
+    drop(store);
+    audited(global, &shell, a, &who, &backup);
     let mut out = Out::new();
     if global.output() == Output::Table {
         out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;

@@ -140,6 +140,7 @@ pub async fn once(
     }
     let mut done = Progressed::default();
     if !arguments.dry_run {
+        shell.note_configuration(&**store)?;
         let pipeline = shell.pipeline(store);
         done = tokio::task::spawn_blocking(move || pipeline.run(now(), today())).await.map_err(|_| {
             Failure::problem("the pipeline stopped on an internal fault; nothing was lost, run again")
@@ -405,6 +406,16 @@ pub fn import(global: &Global, arguments: &ImportArguments) -> Outcome {
     });
     if let Some(failure) = failure {
         return Err(failure);
+    }
+    if documents > 0 {
+        store.append_audit(NewAudit {
+            at: crate::pipeline::stamp(now()),
+            actor: "operator".into(),
+            role: "operator".into(),
+            action: "import".into(),
+            subject: None,
+            detail: crate::pipeline::detail(&[("documents", &documents.to_string())]),
+        })?;
     }
     let done = shell.pipeline(&store).run(now(), today())?;
     let report = Report {

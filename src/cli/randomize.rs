@@ -5,7 +5,7 @@ use super::output::Out;
 use super::shell::{Shell, now, subject, today};
 use super::sign::sign;
 use super::{Failure, Global, Outcome, Output, allocation, exit};
-use crate::access::{Permission, Role, may};
+use crate::access::{Permission, may};
 use crate::draw::{self, Asked, NoArm, Viewer};
 use crate::store::{AllocateError, AllocationOutcome, Refusal, Store, StoreError};
 use clap::Args;
@@ -79,7 +79,7 @@ fn shown(
     outcome: &AllocationOutcome,
     by: &str,
 ) -> Result<Option<crate::randomize::Arm>, Failure> {
-    let (masking, role) = (shell.masking(), Role::Operator);
+    let (masking, role) = (shell.masking(), super::sign::role_of(&**store, by)?);
     if !may(role, Permission::ViewArm, &masking) {
         return Ok(None);
     }
@@ -162,12 +162,15 @@ fn refused(error: &AllocateError) -> Failure {
         "definition-changed" => "`trialbridge definition sign` puts a definition in force for the same list",
         "no-list" | "not-found" => "`trialbridge allocation generate`",
         "list-exhausted" => "the planned number is reached: there is no further slot, and there will be none",
+        "audit-unanchored" | "audit-broken" => "`trialbridge doctor` and `trialbridge audit verify` say more",
         "duplicate" => "a participant has one allocation, for ever",
         _ => "",
     };
     match error {
         AllocateError::Refused(r) => {
-            let code = if r.code == "list-unverified" { exit::UNVERIFIED } else { exit::NOT_PERMITTED };
+            let unverified =
+                ["list-unverified", "audit-unanchored", "audit-broken"].contains(&r.code.as_str());
+            let code = if unverified { exit::UNVERIFIED } else { exit::NOT_PERMITTED };
             Failure::new(code, format!("not randomized ({}): {}", r.code, r.text), hint)
         }
         AllocateError::Store(StoreError::Conflict { code, .. }) => {

@@ -9,17 +9,17 @@ use crate::account::Settings;
 use crate::account::oidc::Provider;
 use crate::http::listener::{self, Limits};
 use crate::http::strict::Hosts;
-use crate::pipeline::stamp;
+use crate::pipeline::{detail, stamp};
 use crate::sandbox::{self, Sandbox};
 use crate::source::fhir_pull::Silent;
-use crate::store::{Refusal, Store};
+use crate::store::{NewAudit, Refusal, Store, StoreError};
 use crate::web::{self, Clock, Desk, ReadKey, Status, WebState};
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, TimeDelta, Utc};
 use clap::Args;
 use croner::Cron;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,7 @@ pub fn run(global: &Global) -> Outcome {
         return Err(Failure::new(exit::CONFIG, error.to_string(), hint));
     }
     let store = shell.open("serve")?;
+    shell.note_configuration(&*store)?;
     block_on(serve(global, shell, store, schedule))?
 }
 
@@ -170,6 +171,7 @@ async fn scheduled(
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
+    let mut clock = Steady::start();
     let last = store.meta(LAST_RUN).ok().flatten().and_then(|t| DateTime::parse_from_rfc3339(&t).ok());
     let mut due = match last {
         None => true,
@@ -188,6 +190,9 @@ async fn scheduled(
             }
         }
         due = false;
+        if let Err(error) = clock.look(&*store) {
+            tracing::error!(event = "schedule.store", %error);
+        }
         if let Err(error) = store.set_meta(LAST_RUN, &stamp(now())) {
             tracing::error!(event = "schedule.store", %error);
         }
@@ -198,6 +203,43 @@ async fn scheduled(
             () = cycle(&shell, &store, &status) => {}
         }
     }
+}
+
+/// The system's clock beside one that cannot be set.
+struct Steady {
+    utc: DateTime<Utc>,
+    since: Instant,
+}
+
+impl Steady {
+    fn start() -> Steady {
+        Steady { utc: now(), since: Instant::now() }
+    }
+
+    /// Writes down that the clock was set: back, or far ahead.
+    fn look(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let passed = TimeDelta::from_std(self.since.elapsed()).unwrap_or(TimeDelta::MAX);
+        let (before, here) = (self.utc, Steady::start());
+        *self = here;
+        if leapt(self.utc - before, passed) {
+            let (before, after) = (stamp(before + passed), stamp(self.utc));
+            tracing::warn!(event = "clock-anomaly", before, after, "the clock was set ahead");
+            store.append_audit(NewAudit {
+                at: after.clone(),
+                actor: "trialbridge".into(),
+                role: "service".into(),
+                action: "clock-anomaly".into(),
+                subject: None,
+                detail: detail(&[("before", &before), ("after", &after)]),
+            })?;
+        }
+        store.note_clock(&stamp(self.utc))
+    }
+}
+
+/// Did the system's clock go on by a day more than time did? A machine that slept for less is no finding.
+fn leapt(utc: TimeDelta, passed: TimeDelta) -> bool {
+    utc.checked_sub(&passed).is_some_and(|ahead| ahead > TimeDelta::days(1))
 }
 
 /// Was there a time between `last` and `now` at which a run was due?
@@ -269,7 +311,23 @@ pub fn sandbox(global: &Global, a: &SandboxArguments) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{TimeZone, Utc};
+    use chrono::TimeZone;
+
+    #[test]
+    fn a_clock_that_leaps_is_told_from_one_that_runs() {
+        let (minutes, hours) = (TimeDelta::minutes, TimeDelta::hours);
+        for (utc, passed, expected) in [
+            (minutes(15), minutes(15), false),
+            (hours(24), minutes(0), false),
+            (hours(24) + minutes(1), minutes(0), true),
+            (hours(24 * 3650), minutes(15), true),
+            (hours(48), hours(47), false),
+            (-hours(1), minutes(15), false),
+            (minutes(15), TimeDelta::MAX, false),
+        ] {
+            assert_eq!(leapt(utc, passed), expected, "{utc} {passed}");
+        }
+    }
 
     #[test]
     fn a_missed_run_is_caught_up_once() {

@@ -2,21 +2,23 @@
 
 use super::{Failure, Global, exit, trial};
 use crate::access::{Disclosure, Masking};
-use crate::audit;
-
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
 use crate::config::Config;
-use crate::pipeline::{Pipeline, Turn, stamp};
+use crate::pipeline::{Pipeline, Turn, detail, stamp};
 use crate::protocol::Trial;
-use crate::store::{Chain, NewAudit, SqliteStore, Store, StoreError};
+use crate::store::{AuditChain, FileAnchor, NewAudit, SqliteStore, Store, StoreError};
 use chrono::{DateTime, NaiveDate, Utc};
-use std::path::Path;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Configuration and trial, loaded.
 pub struct Shell {
     pub config: Config,
     pub trial: Arc<Trial>,
+    /// The password of whoever signs, where it is not typed.
+    pub password_file: Option<PathBuf>,
     /// Held by whoever runs the pipeline.
     pub turn: Arc<Turn>,
     /// Held by whoever pulls.
@@ -34,42 +36,6 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// The hash chain of the audit log, as the store asks for it.
-pub struct AuditChain;
-
-impl Chain for AuditChain {
-    fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String) {
-        // A number that no row can have: it matches no stored entry when the chain is checked, and it
-        // cannot be stored, so that an action without its audit entry does not happen.
-        let impossible = || (u64::MAX, String::new(), String::new());
-        let head = match previous {
-            Some((sequence, hash)) => match hash.parse() {
-                Ok(hash) => audit::Head { sequence, hash },
-                Err(_) => return impossible(),
-            },
-            None => audit::Head::EMPTY,
-        };
-        match audit::next(head, event(entry)) {
-            Ok(next) => (next.sequence, next.hash.to_string(), next.previous.to_string()),
-            Err(_) => impossible(),
-        }
-    }
-}
-
-/// An audit row as the chain hashes it.
-pub fn event(entry: &NewAudit) -> audit::Event {
-    let detail = serde_json::from_str::<audit::Detail>(&entry.detail)
-        .unwrap_or_else(|_| [("text".to_owned(), entry.detail.clone())].into());
-    audit::Event {
-        at: entry.at.clone(),
-        actor: entry.actor.clone(),
-        role: entry.role.clone(),
-        action: entry.action.clone(),
-        subject: entry.subject.clone(),
-        detail,
-    }
-}
-
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
@@ -83,25 +49,69 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
-        Ok(Shell { config, trial, turn: Arc::default(), pulls: tokio::sync::Mutex::default() })
+        Ok(Shell {
+            config,
+            trial,
+            password_file: global.password_file.clone(),
+            turn: Arc::default(),
+            pulls: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Opens the store for writing.
     pub fn open(&self, command: &str) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        Ok(Arc::new(SqliteStore::open(&self.config.data_dir, command, &stamp(now()), Arc::new(AuditChain))?))
+        let chain = Arc::new(chain(&self.config)?);
+        Ok(Arc::new(SqliteStore::open(&self.config.data_dir, command, &stamp(now()), chain)?))
     }
 
     /// Opens the store for reading, while another process may write.
     pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        let store =
-            SqliteStore::open_read_only(&self.config.data_dir, Arc::new(AuditChain)).map_err(|e| {
-                let hint =
-                    "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
-                Failure { hint: hint.into(), ..Failure::from(e) }
-            })?;
+        let chain = Arc::new(chain(&self.config)?);
+        let store = SqliteStore::open_read_only(&self.config.data_dir, chain).map_err(|e| {
+            let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+            Failure { hint: hint.into(), ..Failure::from(e) }
+        })?;
         Ok(Arc::new(store))
+    }
+
+    /// Writes down under which definition, site file, configuration and version is worked from now on, if
+    /// any of them is another one than before.
+    pub fn note_configuration(&self, store: &dyn Store) -> Result<(), StoreError> {
+        const KNOWN: &str = "audit.configuration";
+        let now_in_force = [
+            ("definition", self.trial.hash.clone()),
+            ("site", self.trial.site_hash.clone()),
+            ("configuration", configuration(&self.config)),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let text = serde_json::to_string(&BTreeMap::from(now_in_force.clone()))
+            .map_err(|e| StoreError::storage("noting the configuration", e))?;
+        let known = store.meta(KNOWN)?;
+        if known.as_deref() == Some(&*text) {
+            return Ok(());
+        }
+        let before: BTreeMap<String, String> =
+            known.and_then(|known| serde_json::from_str(&known).ok()).unwrap_or_default();
+        let mut particulars = Vec::new();
+        for (what, after) in now_in_force {
+            let before = before.get(what).cloned().unwrap_or_else(|| "none".to_owned());
+            if before != after {
+                particulars.push((format!("{what}.before"), before));
+                particulars.push((format!("{what}.after"), after));
+            }
+        }
+        let pairs: Vec<(&str, &str)> = particulars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        store.append_audit(NewAudit {
+            at: stamp(now()),
+            actor: "trialbridge".into(),
+            role: "service".into(),
+            action: "configuration.change".into(),
+            subject: None,
+            detail: detail(&pairs),
+        })?;
+        store.set_meta(KNOWN, &text)
     }
 
     fn check_url(&self) -> Result<(), Failure> {
@@ -130,6 +140,35 @@ impl Shell {
     pub fn client(&self) -> Result<FhirClient, Failure> {
         client(&self.config)
     }
+}
+
+/// The hash of the configuration in force, which is another one whenever a key has another value.
+fn configuration(config: &Config) -> String {
+    // Secrets do not show in it, and where it was read from is not what it says.
+    let in_force = format!("{:?}", Config { origin: String::new(), ..config.clone() });
+    format!("sha256:{}", crate::protocol::document::hex(&Sha256::digest(in_force.as_bytes())))
+}
+
+/// The file outside the data directory that the audit log is anchored in.
+pub fn anchor_path(config: &Config) -> PathBuf {
+    config.audit.anchor_file.clone().unwrap_or_else(|| {
+        // Beside the directory, also where it is named `.` or with a slash behind it.
+        let dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let mut name = dir.components().collect::<PathBuf>().into_os_string();
+        name.push(".audit-anchor");
+        PathBuf::from(name)
+    })
+}
+
+/// The chain of the audit log, anchored outside the data directory.
+pub fn chain(config: &Config) -> Result<AuditChain, Failure> {
+    let path = anchor_path(config);
+    if is_inside(&path, &config.data_dir) {
+        let text = format!("audit.anchor_file {} lies in the data directory", path.display());
+        let hint = "keep it elsewhere: whoever changes the data must not be able to change what proves it";
+        return Err(Failure::new(exit::CONFIG, text, hint));
+    }
+    Ok(AuditChain::anchored(Arc::new(FileAnchor::new(&path))))
 }
 
 /// The client of the configured server.

@@ -6,8 +6,10 @@
 use super::output::{Out, table};
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now};
+use super::sign::{Ordered, order};
 use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, serve};
+use crate::access::Permission;
 use crate::client::server::{FhirServer, ServerError};
 use crate::client::{FhirClient, SystemClock};
 use crate::fhir::release::Release;
@@ -37,7 +39,15 @@ pub enum Command {
     /// Recover now what was missed
     Catchup { id: Option<String> },
     /// Delete a Subscription at the server; what it still sends is refused
-    Delete { id: String },
+    Delete {
+        id: String,
+        /// Who orders it; without accounts: operator
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// Why; for the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +84,12 @@ pub struct Create {
     /// Where the handshake is answered while waiting, in plain HTTP; default: `push.listen`, else `serve.listen`
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Who orders it; without accounts: operator
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Why; for the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
     /// Seconds to wait for the server to activate it
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub wait: u32,
@@ -85,7 +101,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
         Command::Create(a) => create(global, &shell, a),
         Command::Status => status(global, &shell),
         Command::Catchup { id } => catch_up(global, &shell, id.as_deref()),
-        Command::Delete { id } => delete(global, &shell, id),
+        Command::Delete { id, by, reason } => delete(global, &shell, id, by.as_deref(), reason),
     }
 }
 
@@ -138,15 +154,29 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
     Ok(bytes)
 }
 
-fn audit(action: &str, id: &str) -> NewAudit {
+/// How a Subscription changes: who did it, from which state to which.
+fn audit(
+    who: &Ordered,
+    action: &str,
+    id: &str,
+    (before, after): (&str, &str),
+    more: &[(&str, &str)],
+) -> NewAudit {
+    let mut particulars = vec![("subscription", id), ("before", before), ("after", after)];
+    particulars.extend(more);
     NewAudit {
         at: stamp(now()),
-        actor: "operator".into(),
-        role: "operator".into(),
+        actor: who.actor.clone(),
+        role: who.role.clone(),
         action: action.into(),
         subject: None,
-        detail: detail(&[("subscription", id)]),
+        detail: detail(&particulars),
     }
+}
+
+/// What the server brings about is nobody's doing here.
+fn service() -> Ordered {
+    Ordered { actor: "trialbridge".to_owned(), role: "service".to_owned() }
 }
 
 fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
@@ -164,7 +194,10 @@ fn create(global: &Global, shell: &Shell, a: &Create) -> Outcome {
         hint: "stop `serve` for the moment: what happens meanwhile is recovered when it starts".into(),
         ..f
     })?;
-    block_on(created(global, shell, a, &client, &store, public))?
+    let record = json!({"server": client.base_url(), "endpoint": public, "topic": a.topic, "types": a.types});
+    let meaning = "subscription.create";
+    let who = order(shell, &*store, a.by.as_deref(), Permission::Operate, meaning, record)?;
+    block_on(created(global, shell, a, &client, &store, (public, &who)))?
 }
 
 async fn created(
@@ -173,7 +206,7 @@ async fn created(
     a: &Create,
     client: &FhirClient,
     store: &Arc<dyn Store>,
-    public: &str,
+    (public, who): (&str, &Ordered),
 ) -> Outcome {
     let capability = match client.capability().await {
         Err(error @ (ServerError::Unreachable { .. } | ServerError::Refused { status: 401, .. })) => {
@@ -210,7 +243,7 @@ async fn created(
             global.note(&format!("{watched} is watched by {} already", twin.id));
             continue;
         }
-        match post(shell, a, client, store, public, (shape, release), &watched).await {
+        match post(shell, a, client, store, public, (shape, release, who), &watched).await {
             Ok(id) => ids.push(id),
             Err(error) => {
                 failure = Some(error);
@@ -245,7 +278,7 @@ async fn post(
     client: &FhirClient,
     store: &Arc<dyn Store>,
     public: &str,
-    (shape, release): (Shape, Release),
+    (shape, release, who): (Shape, Release, &Ordered),
     watches: &str,
 ) -> Result<String, Failure> {
     let id = crate::protocol::document::hex(&random::<12>()?);
@@ -276,11 +309,13 @@ async fn post(
         heartbeat_seconds: is_topic.then_some(heartbeat_seconds),
         created_at: stamp(now()),
     };
-    store.put_subscription(new, audit("subscription.create", &id))?;
+    let more = [("watches", watches), ("server", client.base_url()), ("reason", &*a.reason)];
+    store.put_subscription(new, audit(who, "subscription.create", &id, ("none", "planned"), &more))?;
     let body = order.resource(&secret).to_string().into_bytes();
     let refused = |text: String| {
         let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-        store.change_subscription(&id, deleted, Some(audit("subscription.refused-by-server", &id)))?;
+        let entry = audit(&service(), "subscription.refused-by-server", &id, ("planned", "deleted"), &[]);
+        store.change_subscription(&id, deleted, Some(entry))?;
         let hint = "the server may have Subscriptions switched off (HAPI does by default), lack the topic, or \
                     allow no such endpoint";
         Ok::<_, Failure>(Failure::new(exit::PROBLEMS, text, hint))
@@ -291,7 +326,8 @@ async fn post(
                 let text = "the server made a Subscription and did not say under which id";
                 return Err(Failure::new(exit::PARTIAL, text, "`trialbridge sub delete` looks for it"));
             };
-            store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, None)?;
+            let entry = audit(&service(), "subscription.posted", &id, ("none", &remote_id), &[]);
+            store.change_subscription(&id, SubscriptionChange::Posted { remote_id }, Some(entry))?;
             Ok(id)
         }
         Err(error @ ServerError::Status { status: 400..=499, .. }) => {
@@ -315,7 +351,9 @@ async fn wait_until_active(
             let Some(s) = store.subscription(id)? else { continue };
             let state = at_server(client, &s).await.unwrap_or(s.state);
             if state != s.state {
-                store.change_subscription(id, SubscriptionChange::State(state), None)?;
+                let states = (s.state.word(), state.word());
+                let entry = audit(&service(), "subscription.state", id, states, &[]);
+                store.change_subscription(id, SubscriptionChange::State(state), Some(entry))?;
             }
             if state != SubscriptionState::Active {
                 inactive.push((id.clone(), explained(state).to_owned()));
@@ -512,7 +550,7 @@ fn has_endpoint(body: &[u8], endpoint: &str) -> bool {
     [&resource["channel"]["endpoint"], &resource["endpoint"]].into_iter().any(|e| e == endpoint)
 }
 
-fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
+fn delete(global: &Global, shell: &Shell, id: &str, by: Option<&str>, reason: &str) -> Outcome {
     let client = shell.client()?;
     let store =
         shell.open("sub delete").map_err(|f| Failure { hint: "stop `serve` for the moment".into(), ..f })?;
@@ -521,6 +559,8 @@ fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
         let text = "this Subscription is held at another server than the configured one";
         return Err(Failure::new(exit::PROBLEMS, text, "set fhir.base_url to that server"));
     }
+    let record = json!({"server": s.server, "subscription": id});
+    let who = order(shell, &*store, by, Permission::Operate, "subscription.delete", record)?;
     block_on(async {
         let remote = match s.remote_id {
             Some(remote) => Some(remote),
@@ -537,7 +577,8 @@ fn delete(global: &Global, shell: &Shell, id: &str) -> Outcome {
         Ok::<_, Failure>(())
     })??;
     let deleted = SubscriptionChange::State(SubscriptionState::Deleted);
-    store.change_subscription(id, deleted, Some(audit("subscription.delete", id)))?;
+    let entry = audit(&who, "subscription.delete", id, (s.state.word(), "deleted"), &[("reason", reason)]);
+    store.change_subscription(id, deleted, Some(entry))?;
     global.note(&format!("{id} is deleted; whatever the server still sends to it is answered with 410"));
     Ok(0)
 }

@@ -3,10 +3,12 @@
 use super::output::{Out, table};
 use super::shell::{Shell, subject};
 use super::{Failure, Global, Outcome, Output, exit};
+use crate::draw;
 use crate::pipeline::changes::{self, Cause, Change};
-use crate::store::Decision;
+use crate::store::{Allocation, Decision, EventKind, Store, Word};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 #[derive(Args, Debug)]
 pub struct SubjectsArguments {
@@ -31,8 +33,7 @@ pub fn run(global: &Global, arguments: &SubjectsArguments) -> Outcome {
     let store = shell.look()?;
     let decisions = store.latest_decisions()?;
     let wanted = |d: &&Decision| arguments.decision.as_ref().is_none_or(|w| *w == d.decision);
-    let randomized: Vec<String> =
-        store.allocations(&shell.trial.study.id)?.into_iter().map(|a| a.subject).collect();
+    let randomized = randomized(&*store, &shell.trial.study.id)?;
     let mut out = Out::new();
     let mut rows = Vec::new();
     let mut array = Vec::new();
@@ -67,7 +68,23 @@ fn parsed(d: &Decision) -> Result<Value, Failure> {
     })
 }
 
-fn row(d: &Decision, randomized: &[String]) -> Vec<String> {
+/// Who is randomized, and what was said of it that everybody has to know.
+fn randomized(store: &dyn Store, trial: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let events = store.allocation_events(trial)?;
+    let word = |a: &Allocation| {
+        let said = |kind| events.iter().any(|e| e.kind == kind && e.allocation_id.as_ref() == Some(&a.id));
+        let mut word = "yes".to_owned();
+        for (kind, text) in [(EventKind::Unblinded, "unblinded"), (EventKind::MarkedInError, "in error")] {
+            if said(kind) {
+                word.push_str(&format!(", {text}"));
+            }
+        }
+        word
+    };
+    Ok(store.allocations(trial)?.into_iter().map(|a| (a.subject.clone(), word(&a))).collect())
+}
+
+fn row(d: &Decision, randomized: &BTreeMap<String, String>) -> Vec<String> {
     let needs = serde_json::from_str::<Value>(&d.json)
         .ok()
         .and_then(|v| {
@@ -79,7 +96,7 @@ fn row(d: &Decision, randomized: &[String]) -> Vec<String> {
         d.decision.clone(),
         d.deciding.join(" "),
         needs,
-        if randomized.contains(&d.subject) { "yes" } else { "" }.into(),
+        randomized.get(&d.subject).cloned().unwrap_or_default(),
         d.decided_at.clone(),
     ]
 }
@@ -119,11 +136,15 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
                 None => text(&value, only.as_deref()),
             };
             if only.is_none() {
+                text.push_str(&allocated(allocation(&*store, &shell.trial.study.id, &key)?.as_ref()));
                 text.push_str(&changed(&changes::of(&*store, &key)?));
             }
             out.line(text.trim_end())?;
         }
-        (_, None) => out.line(&with_changes(&decision.json, &changes::of(&*store, &key)?)?)?,
+        (_, None) => {
+            let allocation = allocation(&*store, &shell.trial.study.id, &key)?;
+            out.line(&with_more(&decision.json, allocation.as_ref(), &changes::of(&*store, &key)?)?)?;
+        }
         (_, Some(id)) => {
             let value = parsed(&decision)?;
             let criteria = value["criteria"].as_array().cloned().unwrap_or_default();
@@ -136,13 +157,69 @@ pub fn explain(global: &Global, arguments: &ExplainArguments) -> Outcome {
     Ok(0)
 }
 
-/// The stored text with one more key: every number stays as it was stored.
-fn with_changes(json: &str, changes: &[Change]) -> Result<String, Failure> {
-    let added = serde_json::to_string(changes).map_err(|e| Failure::problem(e.to_string()))?;
+/// The stored text with more keys: every number stays as it was stored. `allocation` where there is one.
+fn with_more(json: &str, allocation: Option<&Value>, changes: &[Change]) -> Result<String, Failure> {
+    let text = |value: Result<String, serde_json::Error>| value.map_err(|e| Failure::problem(e.to_string()));
+    let changes = text(serde_json::to_string(changes))?;
+    let allocation = match allocation {
+        Some(allocation) => format!(",\"allocation\":{}", text(serde_json::to_string(allocation))?),
+        None => String::new(),
+    };
     match json.trim_end().strip_suffix('}') {
-        Some(open) if open.len() > 1 => Ok(format!("{open},\"changes\":{added}}}")),
+        Some(open) if open.len() > 1 => Ok(format!("{open}{allocation},\"changes\":{changes}}}")),
         _ => Ok(json.to_owned()),
     }
+}
+
+/// The allocation of a subject with what was said of it: when, by whom, on which levels; never the arm.
+fn allocation(store: &dyn Store, trial: &str, subject: &str) -> Result<Option<Value>, Failure> {
+    let Some(a) = store.allocation_of(trial, subject)? else { return Ok(None) };
+    let signatures = store.signatures(None)?;
+    let by = |id: i64| signatures.iter().find(|s| s.id == id).map(|s| s.signed.actor.clone());
+    let events: Vec<Value> = store
+        .allocation_events(trial)?
+        .into_iter()
+        .filter(|e| e.allocation_id.as_ref() == Some(&a.id))
+        .map(|e| {
+            json!({"kind": e.kind.word(), "at": e.at, "by": by(e.signature), "detail": draw::event_detail(&e)})
+        })
+        .collect();
+    let levels: Value = serde_json::from_str(&a.levels).unwrap_or_default();
+    // A later correction of a factor replaces an earlier one, and leaves the other factors.
+    let corrections = events.iter().filter_map(|e| e["detail"]["levels"].as_object());
+    let corrected = corrections.fold(None, |levels_so_far: Option<Value>, correction| {
+        let mut corrected = levels_so_far.unwrap_or_else(|| levels.clone());
+        for (factor, level) in correction {
+            corrected[factor] = level.clone();
+        }
+        Some(corrected)
+    });
+    Ok(Some(json!({
+        "id": a.id, "at": a.at, "by": a.actor, "definition": a.definition, "input": a.decided_input,
+        "levels": levels, "correctedLevels": corrected, "events": events
+    })))
+}
+
+/// The allocation in words; nothing where there is none.
+fn allocated(allocation: Option<&Value>) -> String {
+    let Some(a) = allocation else { return String::new() };
+    let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let levels = |v: &Value| {
+        let pairs = v.as_object().into_iter().flatten();
+        pairs.map(|(name, level)| format!("{name}={}", word(level))).collect::<Vec<_>>().join(" ")
+    };
+    let mut text = format!("\nrandomized\n  {}  {} by {}\n", word(&a["at"]), word(&a["id"]), word(&a["by"]));
+    if a["levels"].as_object().is_some_and(|l| !l.is_empty()) {
+        text.push_str(&format!("      as randomized  {}\n", levels(&a["levels"])));
+    }
+    for e in a["events"].as_array().into_iter().flatten() {
+        text.push_str(&format!("  {}  {} by {}", word(&e["at"]), word(&e["kind"]), word(&e["by"])));
+        let detail = &e["detail"];
+        let more = [word(&detail["category"]), levels(&detail["levels"]), word(&detail["reason"])];
+        let more: Vec<String> = more.into_iter().filter(|part| !part.is_empty()).collect();
+        text.push_str(&format!("  {}\n", more.join(": ")));
+    }
+    text
 }
 
 /// Of somebody whose records count for another subject: that one.
@@ -156,7 +233,7 @@ fn attached(key: &str, to: &str, root: Option<&Value>, only: Option<&str>) -> St
 }
 
 /// The changes in words, newest first; nothing where there are none.
-fn changed(changes: &[Change]) -> String {
+pub(super) fn changed(changes: &[Change]) -> String {
     let mut text = String::new();
     if !changes.is_empty() {
         text.push_str("\nwhat changed\n");

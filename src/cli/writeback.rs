@@ -185,7 +185,16 @@ fn settle(store: &dyn Store, report: &ReconcileReport) -> Result<(), Failure> {
         } else {
             OutboxOutcome::TryAgain { error: "not settled in this run".into() }
         };
-        store.settle_outbox(item.id, outcome, None)?;
+        // Attempts in vain are counted in their row; that it was done is for ever.
+        let entry = matches!(outcome, OutboxOutcome::Done { .. }).then(|| NewAudit {
+            at: at.clone(),
+            actor: "trialbridge".into(),
+            role: "service".into(),
+            action: "writeback.done".into(),
+            subject: Some(item.subject.clone()),
+            detail: detail(&[("kind", &item.kind), ("before", "pending"), ("after", "done")]),
+        });
+        store.settle_outbox(item.id, outcome, entry)?;
     }
     let written = report.writes.len();
     if written > 0 {

@@ -3,7 +3,7 @@
 use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
 use crate::randomize::seal::{self, Header, Place, SealError, SealedSlot};
-use crate::randomize::{Arm, Digest, SealKey, merkle};
+use crate::randomize::{Arm, Arms, Digest, Factor, Plan, Scheme, SealKey, merkle};
 use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
 use serde::Deserialize;
 
@@ -61,20 +61,51 @@ pub(super) fn elsewhere() -> Refusal {
     Refusal { code: "list-unverified".to_owned(), text: "the slot is of another position".to_owned() }
 }
 
-/// Hash of what a list follows from besides its seed: under another definition the list may be used only as
-/// long as this stays.
-pub fn plan_hash(trial: &Trial) -> Option<String> {
+/// What the trial's list follows from besides its seed. None where nobody is to be randomized.
+pub fn plan(trial: &Trial) -> Option<Plan> {
     let allocation = trial.allocation.as_ref()?;
-    let mut text = Transcript::new("trialbridge/allocation-plan/v1")
-        .field(allocation.scheme.as_bytes())
-        .u32(allocation.total);
-    for size in &allocation.block_sizes {
-        text = text.u32(*size);
-    }
-    for arm in &trial.arms {
-        text = text.field(arm.name.as_bytes());
-    }
-    Some(text.digest().to_string())
+    Some(Plan {
+        scheme: Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() },
+        arms: Arms::new(trial.arms.iter().map(|a| a.name.clone())).ok()?,
+        factors: Vec::new(),
+        total: allocation.total,
+    })
+}
+
+/// Hash of a plan: under another definition a list may be used only as long as this stays.
+pub fn plan_hash(plan: &Plan) -> String {
+    let text = Transcript::new("trialbridge/allocation-plan/v1")
+        .field(plan.scheme.public_name().as_bytes())
+        .u32(plan.total);
+    let numbers = |text: Transcript, numbers: &mut dyn ExactSizeIterator<Item = u32>| {
+        // At most as many as a scheme has sizes or weights.
+        let text = text.u32(numbers.len() as u32);
+        numbers.fold(text, Transcript::u32)
+    };
+    let text = match &plan.scheme {
+        Scheme::PermutedBlocks { sizes } => {
+            // Their order in the definition does not matter.
+            let mut sizes = sizes.clone();
+            sizes.sort_unstable();
+            numbers(text, &mut sizes.into_iter())
+        }
+        Scheme::Complete => text,
+        Scheme::Efron { probability } => text.u32(probability.ten_thousandths()),
+        Scheme::BigStick { limit } => text.u32(*limit),
+        Scheme::Minimization { distance, probability, weights } => {
+            let text = text.field(distance.name().as_bytes()).u32(probability.ten_thousandths());
+            numbers(text, &mut weights.iter().map(|weight| weight.thousandths()))
+        }
+        Scheme::Imported { equal } => text.u32((*equal).into()),
+    };
+    let names = |text: Transcript, names: &[String]| {
+        let text = text.u32(names.len() as u32);
+        names.iter().fold(text, |text, name| text.field(name.as_bytes()))
+    };
+    let text = names(text, plan.arms.names()).u32(plan.factors.len() as u32);
+    let factor =
+        |text: Transcript, factor: &Factor| names(text.field(factor.name.as_bytes()), &factor.levels);
+    plan.factors.iter().fold(text, factor).digest().to_string()
 }
 
 /// Allocations that do not follow from the list's commitment, without opening anything: every one carries

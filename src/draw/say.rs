@@ -4,7 +4,7 @@
 //! Each is signed, stands in the audit log, and changes no allocation.
 
 use super::disclose::{NoArm, arm};
-use super::list::plan_hash;
+use super::list::{plan, plan_hash};
 use crate::pipeline::detail;
 use crate::protocol::Trial;
 use crate::randomize::{Arm, SealKey};
@@ -12,6 +12,7 @@ use crate::store::{
     Allocation, AllocationEvent, EventKind, NewAllocationEvent, NewAudit, NewSignature, Refusal, Store,
     StoreError,
 };
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Why a participant is unblinded.
@@ -156,7 +157,7 @@ pub fn sign_definition(
             "there is no allocation list yet: it is made under the definition as it stands",
         );
     };
-    let Some(plan) = plan_hash(trial).filter(|plan| *plan == list.plan) else {
+    let Some(plan) = plan(trial).map(|plan| plan_hash(&plan)).filter(|plan| *plan == list.plan) else {
         return refuse(
             "definition-changed",
             "arms, scheme, factors or number differ from those that the list was made for: it cannot be used with this definition",
@@ -167,6 +168,16 @@ pub fn sign_definition(
     }
     let pairs = [("definition", trial.hash.as_str()), ("plan", &plan), ("reason", reason)];
     say(store, trial, None, EventKind::DefinitionSigned, &pairs, signature).map(Ok)
+}
+
+/// The detail of an event as JSON, with the levels of a correction as an object.
+pub fn event_detail(event: &AllocationEvent) -> Value {
+    let mut detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
+    let levels = detail["levels"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if let Some(levels) = levels {
+        detail["levels"] = levels;
+    }
+    detail
 }
 
 /// Stores an event with its audit entry, whose action is the event's kind.

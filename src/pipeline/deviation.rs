@@ -112,6 +112,14 @@ fn versioned(variable: &Value) -> Value {
 
 fn opened(difference: Difference, subject: &str, allocation: &Allocation, at: &str) -> NewDeviation {
     let text = difference.detail.to_string();
+    // References, states and codes; what the values are is said by the versions referred to.
+    let side = |key: &str| difference.detail[key].as_str().unwrap_or("none").to_owned();
+    let (before, after) = match difference.kind {
+        "no-longer-eligible" => {
+            ("eligible".to_owned(), difference.detail["decision"].as_str().unwrap_or_default().to_owned())
+        }
+        _ => (side("before"), side("after")),
+    };
     NewDeviation {
         subject: subject.to_owned(),
         allocation_id: allocation.id.clone(),
@@ -125,7 +133,13 @@ fn opened(difference: Difference, subject: &str, allocation: &Allocation, at: &s
             role: "service".into(),
             action: "deviation.open".into(),
             subject: Some(subject.to_owned()),
-            detail: detail(&[("kind", difference.kind), ("reference", &difference.reference)]),
+            detail: detail(&[
+                ("allocation", &allocation.id),
+                ("kind", difference.kind),
+                ("reference", &difference.reference),
+                ("before", &before),
+                ("after", &after),
+            ]),
         },
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::source::files;
 use crate::store::suite::{NOW, PlainChain, list, request};
 use crate::store::{
-    AllocationRequest, Check, DeviationState, Drawn, Incoming, NewAllocationList, QuarantineState,
+    AllocationRequest, Check, DeviationState, Drawn, Incoming, NewAllocationList, QuarantineState, Refusal,
     SqliteStore,
 };
 use serde_json::{Value, json};
@@ -147,9 +147,12 @@ impl World {
             let new = NewAllocationList { trial: trial.clone(), ..list(9) };
             self.store.put_allocation_list(new).expect("a list");
         }
-        let check: Check = Box::new(move |snapshot| match permits(&snapshot.decision.decision) {
-            true => Ok(Drawn { arm: "A".into(), salt: "s".into(), proof: "{}".into() }),
-            false => Err(crate::store::Refusal { code: "undetermined".into(), text: "not eligible".into() }),
+        let check: Check = Box::new(move |snapshot, desk| match permits(&snapshot.decision.decision) {
+            true => {
+                let position = desk.slot(0)?.position;
+                Ok(Drawn { stratum: 0, position, leaf: "l".into(), proof: "[]".into(), levels: "{}".into() })
+            }
+            false => Err(Refusal { code: "undetermined".into(), text: "not eligible".into() }.into()),
         });
         let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
         self.store.allocate(request, check).map(drop).map_err(|e| e.to_string())

@@ -41,7 +41,7 @@ pub(super) struct Composition {
 impl Composition {
     /// For a list of exactly `total` slots.
     pub(super) fn exactly(sizes: &[u32], arms: u32, total: u32) -> Result<Self, SchemeError> {
-        let composition = Self::up_to(sizes, arms, total, total)?;
+        let composition = Self::up_to(sizes, arms, total, total, 2 * arms)?;
         if composition.reachable.last() == Some(&true) {
             return Ok(composition);
         }
@@ -50,17 +50,28 @@ impl Composition {
 
     /// For the shortest list of whole blocks that has at least `total` slots.
     pub(super) fn at_least(sizes: &[u32], arms: u32, total: u32) -> Result<Self, SchemeError> {
+        Self::shortest(sizes, arms, total, 2 * arms)
+    }
+
+    /// The same, also of blocks that hold every arm once and give the last one away: to study them, never
+    /// for a trial.
+    pub(super) fn to_study(sizes: &[u32], arms: u32, total: u32) -> Result<Self, SchemeError> {
+        Self::shortest(sizes, arms, total, arms)
+    }
+
+    fn shortest(sizes: &[u32], arms: u32, total: u32, least: u32) -> Result<Self, SchemeError> {
         // Whole multiples of the smallest size can always be made up, and one of them lies in this stretch.
         let smallest = sizes.iter().copied().min().unwrap_or_default();
         let most = total.saturating_add(smallest.saturating_sub(1)).min(Scheme::MOST_SLOTS);
-        let mut composition = Self::up_to(sizes, arms, total, most)?;
+        let mut composition = Self::up_to(sizes, arms, total, most, least)?;
         let shortest = (total as usize..composition.reachable.len()).find(|&n| composition.reachable[n]);
         let shortest = shortest.ok_or(SchemeError::Incomplete { total })?;
         composition.reachable.truncate(shortest + 1);
         Ok(composition)
     }
 
-    fn up_to(sizes: &[u32], arms: u32, total: u32, most: u32) -> Result<Self, SchemeError> {
+    /// `most`: the longest list that is looked at; `least`: the smallest block, at least the number of arms.
+    fn up_to(sizes: &[u32], arms: u32, total: u32, most: u32, least: u32) -> Result<Self, SchemeError> {
         if sizes.is_empty() {
             return Err(SchemeError::NoSize);
         }
@@ -73,8 +84,7 @@ impl Composition {
             return Err(SchemeError::RepeatedSize { size: pair[0] });
         }
         for &size in &sizes {
-            // At most 16 arms, so the product cannot overflow.
-            if size < 2 * arms {
+            if size < least {
                 return Err(SchemeError::SmallSize { size, arms });
             }
             if !size.is_multiple_of(arms) {

@@ -60,18 +60,23 @@ pub fn imbalance(plan: &Plan, levels: &[usize], past: &[Past]) -> Result<Imbalan
         return Err(AssignError::Draw { scheme: plan.scheme.public_name() });
     };
     let given = counts(plan, levels, past)?;
-    let arms = plan.arms.names().len();
+    let given: Vec<&[i64]> = given.iter().map(Vec::as_slice).collect();
+    Ok(standing(*distance, weights, &given, plan.arms.names().len()))
+}
+
+/// The same from the counts: for each factor, how often each arm was given at the participant's level.
+pub(super) fn standing(distance: Distance, weights: &[Weight], given: &[&[i64]], arms: usize) -> Imbalance {
     let after = |arm| {
         given.iter().zip(weights).map(move |(given, weight)| {
             let counts = given.iter().enumerate().map(move |(i, &n)| n + i64::from(i == arm));
             (counts, weight)
         })
     };
-    Ok(match distance {
+    match distance {
         Distance::Range => Imbalance::Whole((0..arms).map(|arm| whole(after(arm), range)).collect()),
         Distance::Variance => Imbalance::Whole((0..arms).map(|arm| whole(after(arm), spread)).collect()),
         Distance::StandardDeviation => Imbalance::Rooted((0..arms).map(|arm| rooted(after(arm))).collect()),
-    })
+    }
 }
 
 /// How often each arm was given to those who share the participant's level, factor by factor.
@@ -132,7 +137,7 @@ pub(super) fn draw(plan: &Plan, seed: &Seed, levels: &[usize], past: &[Past]) ->
     Ok(choose(&best, plan.arms.names().len(), probability, &mut Stream::new(seed)))
 }
 
-fn choose(best: &[usize], arms: usize, probability: Probability, stream: &mut Stream) -> usize {
+pub(super) fn choose(best: &[usize], arms: usize, probability: Probability, stream: &mut Stream) -> usize {
     let below = |stream: &mut Stream, n: usize| {
         let n = u32::try_from(n).ok().and_then(NonZeroU32::new);
         stream.below(n.expect("there are 2 to 16 arms and at least one of them is best")) as usize

@@ -17,6 +17,7 @@ mod blocks;
 mod coin;
 pub mod digest;
 pub mod exact;
+pub mod import;
 pub mod merkle;
 pub mod minimize;
 pub mod plan;
@@ -26,6 +27,7 @@ pub mod seal;
 pub mod secret;
 pub mod simulate;
 pub mod stream;
+mod study;
 
 #[cfg(test)]
 mod tests;

@@ -192,7 +192,7 @@ impl Plan {
         }
         for (i, factor) in self.factors.iter().enumerate() {
             let index = i + 1;
-            if !is_plain(&factor.name) {
+            if !is_plain(&factor.name) || factor.name.contains('=') {
                 return Err(SchemeError::FactorName { index });
             }
             if let Some(first) = self.factors[..i].iter().position(|earlier| earlier.name == factor.name) {
@@ -219,9 +219,10 @@ impl Plan {
     }
 }
 
-/// Can the name stand in a stratum's label, and in a cell of an imported list, with one reading only?
+/// Can the name stand in a stratum's label, and in a cell of an imported list, with one reading only? The
+/// first `=` ends the factor's name, so that a level may be called `>=15`.
 fn is_plain(name: &str) -> bool {
-    let is_mark = |c: char| matches!(c, '=' | ';' | ',' | '"' | '\'') || c.is_control();
+    let is_mark = |c: char| matches!(c, ';' | ',' | '"' | '\'') || c.is_control();
     (1..=64).contains(&name.len()) && name.trim() == name && !name.contains(is_mark)
 }
 

@@ -143,8 +143,8 @@ pub enum SchemeError {
     )]
     Levels { index: usize, found: usize },
     #[error(
-        "level {level} of [[allocation.factor]] {index} is refused: a level is 1 to 64 bytes long, without `=`, `;`, \
-         `,`, quotes, control characters, or spaces at its ends"
+        "level {level} of [[allocation.factor]] {index} is refused: a level is 1 to 64 bytes long, without `;`, `,`, \
+         quotes, control characters, or spaces at its ends"
     )]
     LevelName { index: usize, level: usize },
     #[error(

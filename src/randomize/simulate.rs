@@ -1,7 +1,10 @@
-//! Measures of a sequence of arms: how well it can be guessed, how far it runs out of balance.
+//! Measures of a sequence of arms: how well it can be guessed, how far it runs out of balance; and, in
+//! [`study`], of many simulated trials.
 //!
 //! For acceptance tests and validation reports over many lists. Never for a running trial's list:
 //! whoever needs a figure of that has the arms in hand.
+
+pub use super::study::{Balance, MOST, Report, Study, StudyError, study};
 
 /// The share of allocations that an observer guesses who always names the arm given least often so
 /// far, and gets 1/k credit where k arms are level (the convergence strategy).

@@ -12,6 +12,8 @@
 
 mod account;
 mod allocation;
+pub mod anchor;
+pub mod chain;
 pub mod error;
 pub use crate::normalize::precedence;
 pub mod rows;
@@ -21,6 +23,8 @@ mod subscription;
 pub(crate) mod suite;
 
 pub use account::*;
+pub use anchor::{Anchor, AnchorFault, AnchorHead, AnchorStatus, FileAnchor};
+pub use chain::AuditChain;
 pub use error::{AllocateError, Holder, Refusal, StoreError};
 pub use rows::*;
 pub use sqlite::SqliteStore;
@@ -99,8 +103,8 @@ pub trait Store: Send + Sync {
 
     // ---- decisions ----
 
-    /// Appends the decision if its definition, input or JSON differs from the subject's latest, and
-    /// replaces the subject's facts and gaps. Returns whether it was appended.
+    /// Appends the decision if its definition, input or JSON differs from the subject's latest, with an
+    /// audit entry `decide`, and replaces the subject's facts and gaps. Returns whether it was appended.
     fn put_decision(&self, decision: NewDecision) -> Result<bool>;
     fn latest_decision(&self, subject: &str) -> Result<Option<Decision>>;
     /// Subjects whose latest decision is of another day or another definition.
@@ -127,6 +131,8 @@ pub trait Store: Send + Sync {
     /// under another key is `duplicate`. A subject without a decision is refused as `no-decision`, one whose
     /// decision is not the one that the signer saw as `record-changed`. Then `check` decides, and the
     /// allocation, its signature, its audit entry and its outbox rows are stored.
+    /// A new draw is refused as `audit-unanchored` while the audit log does not agree with its anchor, and as
+    /// `clock-anomaly` while the clock is behind the log.
     fn allocate(
         &self,
         request: AllocationRequest,
@@ -154,7 +160,7 @@ pub trait Store: Send + Sync {
     fn open_deviations(&self, new: Vec<NewDeviation>) -> Result<Vec<i64>>;
     /// Oldest first.
     fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>>;
-    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()>;
+    fn acknowledge_deviation(&self, id: i64, signature: NewSignature, audit: NewAudit) -> Result<()>;
 
     // ---- write-back ----
 
@@ -184,6 +190,8 @@ pub trait Store: Send + Sync {
     /// All, ordered by name.
     fn accounts(&self) -> Result<Vec<Account>>;
     fn account(&self, name: &str) -> Result<Option<Account>>;
+    /// The PHC string of a local account, for a store that is only read: no attempt is counted.
+    fn password(&self, name: &str) -> Result<Option<String>>;
     /// Conflict `account-exists`; `first-account` where [`Authority::First`] is not the first, or is no
     /// administrator; `no-account` where there is none yet that could have the authority.
     fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()>;
@@ -224,6 +232,16 @@ pub trait Store: Send + Sync {
     /// From sequence `from` on, in order.
     fn audit_entries(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>>;
     fn audit_head(&self) -> Result<Option<AuditEntry>>;
+    /// How the chain and its anchor stand to each other; looks at their ends only.
+    fn audit_anchor(&self) -> Result<AnchorStatus>;
+    /// Goes on from a chain that does not run through its anchor, or from times that lie ahead, in the name
+    /// of who signs `entry`; what was before and after is added to it. Conflict `nothing-to-accept`.
+    fn accept_audit(&self, entry: NewAudit) -> Result<AuditEntry>;
+    /// Notes what the clock says now. A clock that was set back is written down, once; nobody is randomized
+    /// until it has caught up with the log.
+    fn note_clock(&self, now: &str) -> Result<()>;
+    /// Holds decisions and allocations against their entries: findings, and what no entry covers.
+    fn audit_coverage(&self) -> Result<Coverage>;
 
     // ---- subscriptions ----
 

@@ -285,8 +285,8 @@ pub struct NewDecision {
     pub gaps: Vec<GapRow>,
     /// From [`DirtySubject::change`]; none leaves the mark as it is.
     pub change: Option<i64>,
-    /// Appended only if the decision changed.
-    pub audit: Vec<NewAudit>,
+    /// How many records it rests on.
+    pub records: usize,
     /// Appended only if the decision changed.
     pub outbox: Vec<NewOutbox>,
 }
@@ -463,11 +463,35 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-/// Links an audit entry to the one before it. Pure.
+/// How an audit entry is linked to the one before it, and where the end is kept outside the database.
 pub trait Chain: Send + Sync {
     /// `previous`: sequence and hash of the last entry. Returns the new entry's sequence, its hash
-    /// and the text to store as `previous`.
+    /// and the text to store as `previous`. Pure.
     fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String);
+    /// None: nothing is kept outside, and a log that was cut off is not found.
+    fn anchor(&self) -> Option<&dyn super::Anchor>;
+}
+
+/// What the audit chain answers for besides itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Decisions and allocations that are what their entries say, or not.
+    pub decisions: u64,
+    pub allocations: u64,
+    /// Decisions of a version that wrote no such entries, and the first entry that does.
+    pub decisions_uncovered: u64,
+    pub decisions_from: Option<u64>,
+    /// Rows that are not what their entries say: table and key, never content.
+    pub findings: Vec<String>,
+}
+
+impl Coverage {
+    /// What no entry covers, in words.
+    pub fn note(&self) -> Option<String> {
+        let from = self.decisions_from.map_or_else(|| "the next".to_owned(), |n| n.to_string());
+        (self.decisions_uncovered > 0)
+            .then(|| format!("{} decisions before entry {from} are not covered", self.decisions_uncovered))
+    }
 }
 
 // ---- operations ----
@@ -489,6 +513,8 @@ pub struct VerifyReport {
     pub audit_entries: i64,
     /// Empty: everything holds.
     pub findings: Vec<Finding>,
+    /// What could not be checked, and why that is no fault.
+    pub notes: Vec<String>,
 }
 
 impl VerifyReport {

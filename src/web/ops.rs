@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use super::worklist::DECISIONS;
 use crate::pipeline::questions;
 use crate::protocol::Trial;
-use crate::store::{Health, QuarantineState, Store, StoreError, SubscriptionState};
+use crate::store::{AnchorStatus, Health, QuarantineState, Store, StoreError, SubscriptionState, Word};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -25,7 +25,7 @@ const COUNTED: usize = 10_000;
 /// Upper bounds of the times to an answer.
 const ACK_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Check {
     check: &'static str,
     ok: bool,
@@ -37,6 +37,9 @@ struct Check {
 struct Readiness {
     status: &'static str,
     reasons: Vec<Check>,
+    /// What does not make the program unready, and has to be looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Check>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Vec<Check>>,
 }
@@ -52,7 +55,11 @@ pub(super) async fn ready(
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if reasons.is_empty() { "ready" } else { "not-ready" };
     checks.push(pull_check(&state.status.pull()));
-    let readiness = Readiness { status: word, reasons, checks: verbose.then_some(checks) };
+    let stands = state.read(|store, _| Ok(store.audit_anchor())).await?;
+    let audit = audit_check(&stands);
+    let warnings: Vec<Check> = (!audit.ok).then(|| audit.clone()).into_iter().collect();
+    checks.push(audit);
+    let readiness = Readiness { status: word, reasons, warnings, checks: verbose.then_some(checks) };
     let text = serde_json::to_string(&readiness).map_err(|error| Trouble::bug(error.to_string()))?;
     Ok((status, [(CONTENT_TYPE, "application/json")], text).into_response())
 }
@@ -80,7 +87,7 @@ fn store_checks(store: &dyn Store) -> Vec<Check> {
         ),
         check(
             "store-write",
-            (health != Health::Ok).then_some((crate::store::Word::word(health), words)),
+            (health != Health::Ok).then_some((health.word(), words)),
             "the last write succeeded",
         ),
         check(
@@ -100,6 +107,16 @@ fn pull_check(pull: &Pull) -> Check {
         _ => (true, "none", "no pull has ended since the start".to_owned()),
     };
     Check { check: "pull", ok, code: code.to_owned(), text }
+}
+
+/// For information: nobody is randomized until it is in order, and everything else goes on.
+fn audit_check(stands: &Result<AnchorStatus, StoreError>) -> Check {
+    let (code, text) = match stands {
+        Ok(AnchorStatus { fault: Some(fault), .. }) => (fault.word(), fault.meaning()),
+        Ok(_) => ("ok", "the audit log agrees with its anchor"),
+        Err(error) => (error.code(), "the audit log cannot be read"),
+    };
+    Check { check: "audit-anchor", ok: code == "ok", code: code.to_owned(), text: text.to_owned() }
 }
 
 /// The recorder of the whole program, for what is counted where it happens. Installed once; `None` if
@@ -175,6 +192,10 @@ fn describe() {
     );
     describe_gauge!("trialbridge_deviations_open", "Deviations that nobody has acknowledged");
     describe_gauge!("trialbridge_identity_questions", "Questions about who is who that nobody has answered");
+    describe_gauge!(
+        "trialbridge_audit_chain_ok",
+        "1 if the audit log runs through its anchor; else nobody is randomized"
+    );
     describe_gauge!("trialbridge_inbox_messages", "Received messages by how far they have come");
 }
 
@@ -213,6 +234,7 @@ fn record(store: &dyn Store, trial: &Trial) -> Result<(), StoreError> {
                 .set(at.timestamp() as f64);
         }
     }
+    gauge!("trialbridge_audit_chain_ok").set(if store.audit_anchor()?.fault.is_none() { 1 } else { 0 });
     gauge!("trialbridge_deviations_open").set(state::deviations(store)?.len() as f64);
     gauge!("trialbridge_identity_questions").set(questions::open(store, trial)?.len() as f64);
     for (state, count) in

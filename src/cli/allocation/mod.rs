@@ -16,6 +16,9 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
+mod close;
+mod correct;
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Draw up the list from a fresh seed and seal it
@@ -26,6 +29,14 @@ pub enum Command {
     Verify,
     /// Print seed and list, at the end of the trial
     Reveal(RevealArguments),
+    /// Say that somebody should not have been randomized; the allocation stays
+    MarkInError(correct::MarkArguments),
+    /// Keep the right levels beside those as randomized; the allocation stays
+    CorrectStratum(correct::StratumArguments),
+    /// Stop randomization in this trial
+    Close(close::Arguments),
+    /// Resume it
+    Reopen(close::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -66,6 +77,10 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
         }
         Command::Verify => verify(global, &shell),
         Command::Reveal(a) => reveal(&shell, a),
+        Command::MarkInError(a) => correct::mark(global, &shell, a),
+        Command::CorrectStratum(a) => correct::stratum(global, &shell, a),
+        Command::Close(a) => close::close(global, &shell, a),
+        Command::Reopen(a) => close::reopen(global, &shell, a),
     }
 }
 
@@ -180,7 +195,7 @@ pub fn generate(shell: &Shell, store: &dyn Store, by: &str) -> Result<Allocation
             Ok(NewSlot { stratum: 0, position: s.position.into(), sealed })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let plan = draw::plan_hash(trial).unwrap_or_default();
+    let plan = draw::plan(trial).map(|plan| draw::plan_hash(&plan)).unwrap_or_default();
     let record = serde_json::json!({
         "trial": trial.study.id, "list": id, "commitment": commitment, "definition": trial.hash, "plan": plan
     });

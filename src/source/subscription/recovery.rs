@@ -21,7 +21,7 @@ use crate::sequence::{count, in_words};
 use crate::source::inbox;
 use crate::store::{
     Heard, NewAudit, RecordKey, Store, StoreError, Subscription, SubscriptionChange, SubscriptionKind,
-    SubscriptionState, Wanted,
+    SubscriptionState, Wanted, Word,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,7 +272,9 @@ impl<P: Pull> Watcher<P> {
                 // Recovery is the subscriber's decision: it is made here, after everything was read, and
                 // it is written down.
                 let complete_to = counts.get(&id).copied().unwrap_or(0);
-                let audit = self.audit("subscription.epoch", &[("subscription", &id)]);
+                let (before, after) = (through.to_string(), complete_to.to_string());
+                let particulars = [("subscription", &*id), ("before", &*before), ("after", &*after)];
+                let audit = self.audit("subscription.epoch", &particulars);
                 let change = SubscriptionChange::NewEpoch { complete_to, at };
                 self.store.change_subscription(&id, change, Some(audit))?;
                 tracing::warn!(
@@ -316,7 +318,9 @@ impl<P: Pull> Watcher<P> {
                 if since < s.highest && !renumbered {
                     renumbered = true;
                     let change = SubscriptionChange::Renumbered { at: stamp(now) };
-                    let audit = self.audit("subscription.restarted", &[("subscription", &s.id)]);
+                    let (before, after) = (s.highest.to_string(), since.to_string());
+                    let particulars = [("subscription", &*s.id), ("before", &*before), ("after", &*after)];
+                    let audit = self.audit("subscription.restarted", &particulars);
                     self.store.change_subscription(&s.id, change, Some(audit))?;
                     tracing::error!(
                         event = "subscription.restarted", id = %s.id, counted = since, known = s.highest,
@@ -463,11 +467,15 @@ impl<P: Pull> Watcher<P> {
                 self.store.note_subscription(&s.id, asked)?;
             }
             Told::State(state) if *state != s.state => {
-                self.store.change_subscription(&s.id, SubscriptionChange::State(*state), None)?;
+                let audit = self.moved(s, *state);
+                self.store.change_subscription(&s.id, SubscriptionChange::State(*state), Some(audit))?;
             }
             Told::Gone => {
+                // Asked again and again: written down once.
+                let audit =
+                    (s.state != SubscriptionState::Off).then(|| self.moved(s, SubscriptionState::Off));
                 let off = SubscriptionChange::State(SubscriptionState::Off);
-                self.store.change_subscription(&s.id, off, None)?;
+                self.store.change_subscription(&s.id, off, audit)?;
             }
             Told::State(_) | Told::Nothing => {}
         }
@@ -546,6 +554,12 @@ impl<P: Pull> Watcher<P> {
             self.store.change_subscription(&wanted.subscription, change, None)?;
         }
         self.store.settle_wanted(wanted, before, given_up)
+    }
+
+    /// The server says that it stands otherwise than we knew.
+    fn moved(&self, s: &Subscription, to: SubscriptionState) -> NewAudit {
+        let particulars = [("subscription", &*s.id), ("before", s.state.word()), ("after", to.word())];
+        self.audit("subscription.state", &particulars)
     }
 
     fn audit(&self, action: &str, particulars: &[(&str, &str)]) -> NewAudit {

@@ -107,3 +107,21 @@ CREATE TRIGGER allocation_told_is_never_edited BEFORE UPDATE ON allocation_told
 BEGIN SELECT RAISE(ABORT, 'what was told stays told'); END;
 CREATE TRIGGER allocation_told_is_never_deleted BEFORE DELETE ON allocation_told
 BEGIN SELECT RAISE(ABORT, 'what was told stays told'); END;
+
+-- INSERT OR REPLACE deletes without asking the triggers above, unless the connection says otherwise.
+CREATE TRIGGER allocation_list_is_never_replaced BEFORE INSERT ON allocation_list
+    WHEN EXISTS (SELECT 1 FROM allocation_list WHERE id = NEW.id OR trial = NEW.trial)
+BEGIN SELECT RAISE(ABORT, 'an allocation list is never replaced'); END;
+CREATE TRIGGER allocation_slot_is_never_replaced BEFORE INSERT ON allocation_slot
+    WHEN EXISTS (SELECT 1 FROM allocation_slot
+                  WHERE list_id = NEW.list_id AND stratum = NEW.stratum AND position = NEW.position)
+BEGIN SELECT RAISE(ABORT, 'a slot is never replaced'); END;
+CREATE TRIGGER allocation_event_is_never_replaced BEFORE INSERT ON allocation_event
+    WHEN EXISTS (SELECT 1 FROM allocation_event WHERE id = NEW.id OR signature = NEW.signature)
+BEGIN SELECT RAISE(ABORT, 'what was said about an allocation is never replaced'); END;
+CREATE TRIGGER allocation_told_is_never_replaced BEFORE INSERT ON allocation_told
+    WHEN EXISTS (SELECT 1 FROM allocation_told WHERE allocation_id = NEW.allocation_id)
+BEGIN SELECT RAISE(ABORT, 'what was told stays told'); END;
+CREATE TRIGGER signature_is_never_replaced BEFORE INSERT ON signature
+    WHEN EXISTS (SELECT 1 FROM signature WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'a signature is never replaced'); END;

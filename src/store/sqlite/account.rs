@@ -23,6 +23,11 @@ pub(super) fn one(c: &Connection, name: &str) -> Result<Option<Account>> {
     row(c, "reading an account", "SELECT * FROM account WHERE name = ?1", [name], read)
 }
 
+pub(super) fn password(c: &Connection, name: &str) -> Result<Option<String>> {
+    let sql = "SELECT password FROM account WHERE name = ?1";
+    Ok(row(c, "reading a password's hash", sql, [name], |r| r.get(0))?.flatten())
+}
+
 pub(super) fn read(r: &Row<'_>) -> rusqlite::Result<Account> {
     let role: String = r.get("role")?;
     let role = Role::named(&role)

@@ -248,10 +248,13 @@ pub(super) fn note_told(
     allocation_id: &str,
     entry: &NewAudit,
 ) -> Result<bool> {
-    let sql = "INSERT INTO allocation_told (allocation_id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    if run(c, "noting whose arm is told", sql, params![allocation_id, entry.at])? == 0 {
+    let doing = "noting whose arm is told";
+    let before = "SELECT 1 FROM allocation_told WHERE allocation_id = ?1";
+    if row(c, doing, before, [allocation_id], |_| Ok(()))?.is_some() {
         return Ok(false);
     }
+    let sql = "INSERT INTO allocation_told (allocation_id, at) VALUES (?1, ?2)";
+    run(c, doing, sql, params![allocation_id, entry.at])?;
     audit::append(c, chain, entry)?;
     Ok(true)
 }

@@ -3,14 +3,14 @@
 use super::super::Result;
 use super::super::error::StoreError;
 use super::super::rows::*;
-use super::{audit, outbox, row, rows, run};
+use super::{audit, covered, outbox, row, rows, run};
 use rusqlite::{Connection, Row, params};
 
 pub(super) fn put(c: &Connection, chain: &dyn Chain, new: &NewDecision) -> Result<bool> {
     let doing = "storing a decision";
-    let changed = latest(c, &new.subject)?.is_none_or(|before| {
-        (before.definition, before.input, before.json)
-            != (new.definition.clone(), new.input.clone(), new.json.clone())
+    let before = latest(c, &new.subject)?;
+    let changed = before.as_ref().is_none_or(|before| {
+        (&before.definition, &before.input, &before.json) != (&new.definition, &new.input, &new.json)
     });
     if changed {
         let deciding = serde_json::to_string(&new.deciding).map_err(|e| StoreError::storage(doing, e))?;
@@ -30,16 +30,15 @@ pub(super) fn put(c: &Connection, chain: &dyn Chain, new: &NewDecision) -> Resul
                 new.json
             ],
         )?;
+        let seq = c.last_insert_rowid();
         run(
             c,
             doing,
             "INSERT INTO decision_current (subject, decision_seq) VALUES (?1, ?2)
              ON CONFLICT (subject) DO UPDATE SET decision_seq = excluded.decision_seq",
-            params![new.subject, c.last_insert_rowid()],
+            params![new.subject, seq],
         )?;
-        for entry in &new.audit {
-            audit::append(c, chain, entry)?;
-        }
+        audit::append(c, chain, &covered::entry(new, seq, before.as_ref().map(|b| b.decision.as_str()))?)?;
         for item in &new.outbox {
             outbox::put(c, item)?;
         }
@@ -92,7 +91,7 @@ fn replace_gaps(c: &Connection, subject: &str, gaps: &[GapRow]) -> Result<()> {
     Ok(())
 }
 
-fn read(r: &Row<'_>) -> rusqlite::Result<Decision> {
+pub(super) fn read(r: &Row<'_>) -> rusqlite::Result<Decision> {
     let deciding: String = r.get("deciding")?;
     let unreadable = |e: serde_json::Error| {
         let index = r.as_ref().column_index("deciding").unwrap_or(0);

@@ -5,9 +5,12 @@
 
 mod account;
 mod allocation;
+mod anchor;
 mod attempt;
 mod audit;
 mod backup;
+mod clock;
+mod covered;
 mod cursor;
 mod decision;
 mod deviation;
@@ -27,9 +30,12 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
 mod tests;
 
 use super::account::*;
+use super::anchor::AnchorStatus;
 use super::error::{AllocateError, StoreError};
 use super::rows::*;
 use super::subscription::{Heard, NewSubscription, Noted, Subscription, SubscriptionChange, Wanted};
@@ -49,6 +55,7 @@ const LOG_BYTES: i64 = 64 << 20;
 /// A data directory, opened. Dropping it finishes the writes that wait and releases the lock.
 pub struct SqliteStore {
     chain: Arc<dyn Chain>,
+    anchoring: Arc<anchor::Anchoring>,
     database: PathBuf,
     readers: readers::Readers,
     /// None: opened for reading only.
@@ -81,11 +88,15 @@ impl SqliteStore {
             .map_err(trouble("recovering the log"))?;
         migrate::migrate(&mut connection, migrate::MIGRATIONS)?;
         migrate::scrub(&connection);
+        clock::opened(&connection, chain.as_ref(), now)?;
+        let anchoring = Arc::new(anchor::Anchoring::new(Arc::clone(&chain)));
+        anchoring.begin(&connection, now)?;
         let readers = readers::Readers::open(&database)?;
         let again = database.clone();
         let log = dir.join(format!("{DATABASE}-wal"));
-        let writer = writer::Writer::start(connection, log, Box::new(move || open_writer(&again)))?;
-        Ok(SqliteStore { chain, database, readers, writer: Some(writer), _lock: Some(lock) })
+        let open = Box::new(move || open_writer(&again));
+        let writer = writer::Writer::start(connection, log, open, Arc::clone(&anchoring))?;
+        Ok(SqliteStore { chain, anchoring, database, readers, writer: Some(writer), _lock: Some(lock) })
     }
 
     /// Opens a data directory for reading, without the lock: for commands that only look, while
@@ -106,7 +117,8 @@ impl SqliteStore {
                 ),
             });
         }
-        Ok(SqliteStore { chain, database, readers, writer: None, _lock: None })
+        let anchoring = Arc::new(anchor::Anchoring::new(Arc::clone(&chain)));
+        Ok(SqliteStore { chain, anchoring, database, readers, writer: None, _lock: None })
     }
 
     fn read<T>(&self, reading: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -449,11 +461,24 @@ impl Store for SqliteStore {
         request: AllocationRequest,
         check: Check,
     ) -> std::result::Result<AllocationOutcome, AllocateError> {
-        let chain = Arc::clone(&self.chain);
-        self.write(move |c| draw::allocate(c, chain.as_ref(), &request, check))
+        let (chain, anchoring) = (Arc::clone(&self.chain), Arc::clone(&self.anchoring));
+        // What was drawn before is told again, whatever became of the log since. The whole chain is looked at
+        // out here, where nobody waits for it; its end once more inside.
+        if self.read(|c| allocation::by_key(c, &request.idempotency_key))?.is_none() {
+            self.read(|c| Ok(anchoring.proves(c)))??;
+        }
+        self.write(move |c| {
+            if allocation::by_key(c, &request.idempotency_key)?.is_none() {
+                anchoring.permits(c, &request.at)?;
+            }
+            draw::allocate(c, chain.as_ref(), &request, check)
+        })
     }
     fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
-        self.read(|c| Ok(draw::decide(c, trial, subject, None, None, check).map(drop)))?
+        self.read(|c| {
+            let permitted = self.anchoring.proves(c).and_then(|()| self.anchoring.agrees(c));
+            Ok(permitted.and_then(|()| draw::decide(c, trial, subject, None, None, check).map(drop)))
+        })?
     }
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>> {
         self.read(|c| allocation::all(c, trial))
@@ -484,11 +509,12 @@ impl Store for SqliteStore {
     fn deviations(&self, state: Option<DeviationState>) -> Result<Vec<Deviation>> {
         self.read(|c| deviation::list(c, state))
     }
-    fn acknowledge_deviation(&self, id: i64, audit: NewAudit) -> Result<()> {
+    fn acknowledge_deviation(&self, id: i64, signature: NewSignature, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
         self.write(move |c| {
             deviation::acknowledge(c, id)?;
-            audit::append(c, chain.as_ref(), &audit).map(drop)
+            let signature = signature::put(c, &signature)?;
+            audit::append(c, chain.as_ref(), &signature::bind(&signature, &audit)?).map(drop)
         })
     }
 
@@ -534,6 +560,9 @@ impl Store for SqliteStore {
     }
     fn account(&self, name: &str) -> Result<Option<Account>> {
         self.read(|c| account::one(c, name))
+    }
+    fn password(&self, name: &str) -> Result<Option<String>> {
+        self.read(|c| account::password(c, name))
     }
     fn put_account(&self, new: NewAccount, authority: Authority, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
@@ -605,6 +634,20 @@ impl Store for SqliteStore {
     fn audit_head(&self) -> Result<Option<AuditEntry>> {
         self.read(audit::head)
     }
+    fn audit_anchor(&self) -> Result<AnchorStatus> {
+        self.read(|c| self.anchoring.compare(c))
+    }
+    fn accept_audit(&self, entry: NewAudit) -> Result<AuditEntry> {
+        let anchoring = Arc::clone(&self.anchoring);
+        self.write(move |c| anchoring.accept(c, &entry))
+    }
+    fn note_clock(&self, now: &str) -> Result<()> {
+        let (chain, now) = (Arc::clone(&self.chain), now.to_owned());
+        self.write(move |c| clock::note(c, chain.as_ref(), &now, true))
+    }
+    fn audit_coverage(&self) -> Result<Coverage> {
+        self.read(covered::coverage)
+    }
 
     fn put_subscription(&self, new: NewSubscription, audit: NewAudit) -> Result<()> {
         let chain = Arc::clone(&self.chain);
@@ -662,7 +705,7 @@ impl Store for SqliteStore {
         self.writer.as_ref().map_or(Health::Ok, writer::Writer::health)
     }
     fn verify(&self) -> Result<VerifyReport> {
-        self.read(|c| Ok(verify::verify(c, self.chain.as_ref())))
+        self.read(|c| Ok(verify::verify(c, self.chain.as_ref(), &self.anchoring)))
     }
     fn backup(&self, to: &Path) -> Result<Backup> {
         backup::backup(&self.database, to)

@@ -1,10 +1,13 @@
 //! What only SQLite can be asked: its files, its lock, its transactions, its triggers.
 
-use super::super::suite::{Fixture, NOW, PlainChain, audit, decision, draw, incoming, list, request};
+use super::super::suite::{Fixture, NOW, PlainChain, audit, decision, draw, incoming, list, request, signed};
 use super::*;
+use rusqlite::params;
 use std::fs;
 use std::sync::mpsc::channel;
 use tempfile::TempDir;
+
+mod upgrade;
 
 fn open(dir: &Path) -> Result<SqliteStore> {
     SqliteStore::open(dir, "trialbridge test", NOW, Arc::new(PlainChain))
@@ -364,8 +367,18 @@ fn with_history() -> (TempDir, SqliteStore) {
     store.put_allocation_list(list(3)).expect("list");
     for subject in ["Patient/1", "Patient/2"] {
         store.put_decision(decision(subject, "{}")).expect("decided");
-        store.allocate(request(subject, subject), draw()).expect("allocated");
+        let made = store.allocate(request(subject, subject), draw()).expect("allocated").allocation;
+        store.note_told(&made.id, audit("arm.disclose")).expect("noted");
     }
+    let event = NewAllocationEvent {
+        trial: "T".into(),
+        allocation_id: None,
+        kind: EventKind::Closed,
+        detail: "{}".into(),
+        signature: signed("close", None),
+        audit: audit("allocation.close"),
+    };
+    store.put_allocation_event(event).expect("said");
     (dir, store)
 }
 
@@ -385,9 +398,20 @@ fn history_refuses_to_be_edited() {
         "DELETE FROM inbox",
         "UPDATE decision SET decision = 'ineligible'",
         "DELETE FROM decision",
-        "UPDATE allocation SET arm = 'other'",
+        "UPDATE allocation SET leaf = 'other'",
         "DELETE FROM allocation WHERE position = 2",
         "INSERT OR REPLACE INTO allocation SELECT * FROM allocation WHERE position = 1",
+        "INSERT OR REPLACE INTO allocation_list SELECT * FROM allocation_list",
+        "INSERT OR REPLACE INTO allocation_slot SELECT * FROM allocation_slot WHERE position = 3",
+        "INSERT OR REPLACE INTO allocation_told SELECT * FROM allocation_told",
+        "INSERT OR REPLACE INTO signature SELECT * FROM signature",
+        "INSERT OR REPLACE INTO allocation_event SELECT * FROM allocation_event",
+        "UPDATE allocation_event SET kind = 'reopened'",
+        "DELETE FROM allocation_event",
+        "UPDATE allocation_told SET at = ''",
+        "DELETE FROM allocation_told",
+        "UPDATE signature SET actor = 'nobody'",
+        "DELETE FROM signature",
         "UPDATE allocation_slot SET sealed = x'00'",
         "DELETE FROM allocation_slot WHERE position = 3",
         "UPDATE allocation_list SET commitment = ''",
@@ -538,6 +562,9 @@ fn an_action_without_audit_does_not_happen() {
     impl Chain for Stuck {
         fn next(&self, _: Option<(u64, &str)>, _: &NewAudit) -> (u64, String, String) {
             (1, "hash".to_owned(), String::new())
+        }
+        fn anchor(&self) -> Option<&dyn crate::store::Anchor> {
+            None
         }
     }
     let dir = tempfile::tempdir().expect("a temporary directory");

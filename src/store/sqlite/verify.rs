@@ -1,8 +1,9 @@
 //! Everything that can be checked without a key. Looks, and repairs nothing.
 
-use super::super::Result;
 use super::super::rows::*;
-use super::{audit, rows, sha256_hex, trouble};
+use super::super::{AnchorFault, Result};
+use super::anchor::Anchoring;
+use super::{audit, covered, rows, sha256_hex, trouble};
 use rusqlite::Connection;
 
 /// Rules that a query can check: its rows name the places where the rule is broken. What only the reader of a
@@ -160,8 +161,9 @@ impl Findings {
     }
 }
 
-pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
+pub(super) fn verify(c: &Connection, chain: &dyn Chain, anchoring: &Anchoring) -> VerifyReport {
     let mut findings = Findings::default();
+    let mut notes = Vec::new();
 
     let integrity = rows(c, "checking the database", "PRAGMA integrity_check", [], |r| r.get(0));
     findings.add(
@@ -181,10 +183,27 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
         });
         findings.add(check, other);
     }
-    let broken = first_broken_link(c, chain).map(|link| {
-        link.map(|n| format!("audit {n}: does not follow from the entry before it")).into_iter().collect()
+    let broken = audit::walk(c, chain, None).map(|walked| {
+        let told = walked.broken.map(|n| format!("audit {n}: does not follow from the entry before it"));
+        told.into_iter().collect()
     });
     findings.add("audit-chain", broken);
+    let coverage = covered::coverage(c).map(|coverage| {
+        notes.extend(coverage.note());
+        coverage.findings
+    });
+    findings.add("audit-covers", coverage);
+    let anchored = anchoring.compare(c).map(|stands| {
+        let text = stands.refusal().map(|refusal| refusal.text);
+        match stands.fault.is_some_and(AnchorFault::is_evidence) {
+            true => text.into_iter().collect(),
+            false => {
+                notes.extend(text);
+                Vec::new()
+            }
+        }
+    });
+    findings.add("audit-anchor", anchored);
 
     let count = |sql: &str| c.query_row(sql, [], |r| r.get::<_, i64>(0)).map_err(trouble("counting"));
     let inbox = c.query_row(COUNT_BY_STATE, [], |r| {
@@ -205,6 +224,7 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain) -> VerifyReport {
         allocations: findings.number("allocations", count("SELECT count(*) FROM allocation")),
         audit_entries: findings.number("audit", count("SELECT count(*) FROM audit")),
         findings: findings.0,
+        notes,
     }
 }
 
@@ -226,22 +246,4 @@ fn other_bytes(c: &Connection, sql: &str) -> Result<Vec<i64>> {
         Ok(found)
     };
     query().map_err(trouble("checking hashes"))
-}
-
-fn first_broken_link(c: &Connection, chain: &dyn Chain) -> Result<Option<u64>> {
-    let query = || -> rusqlite::Result<Option<u64>> {
-        let mut statement = c.prepare("SELECT * FROM audit ORDER BY sequence")?;
-        let mut previous: Option<AuditEntry> = None;
-        for entry in statement.query_map([], audit::read)? {
-            let entry = entry?;
-            let before = previous.as_ref().map(|p| (p.sequence, p.hash.as_str()));
-            let expected = chain.next(before, &entry.entry);
-            if (entry.sequence, &entry.hash, &entry.previous) != (expected.0, &expected.1, &expected.2) {
-                return Ok(Some(entry.sequence));
-            }
-            previous = Some(entry);
-        }
-        Ok(None)
-    };
-    query().map_err(trouble("checking the audit chain"))
 }

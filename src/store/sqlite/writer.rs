@@ -2,7 +2,8 @@
 //! its own savepoint inside one transaction, commits, and only then answers.
 //!
 //! Nothing is answered before the commit, refusals included: a refusal may rest on a neighbour's row
-//! that is not on disk yet. When the commit fails, every caller of the batch is told so, and the
+//! that is not on disk yet. Between the commit and the answers the end of the audit chain is written down
+//! outside the database; see `anchor`. When the commit fails, every caller of the batch is told so, and the
 //! connection is thrown away: after a failed fsync the system may have forgotten the pages, so that
 //! a second fsync would report a success that never happened. The readers' connections stay open,
 //! and with them SQLite's index of the log; it does not list the failed pages, so that they are never
@@ -14,6 +15,7 @@
 
 use super::super::error::{AllocateError, StoreError};
 use super::super::rows::{Done, Health};
+use super::anchor::Anchoring;
 use super::{PATIENCE, trouble};
 use rusqlite::Connection;
 use std::collections::VecDeque;
@@ -120,7 +122,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// `log`: the file of the write-ahead log.
-    pub(super) fn start(connection: Connection, log: PathBuf, open: Opener) -> Result<Writer, StoreError> {
+    pub(super) fn start(
+        connection: Connection,
+        log: PathBuf,
+        open: Opener,
+        anchoring: Arc<Anchoring>,
+    ) -> Result<Writer, StoreError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
         let mut desk = Desk {
@@ -129,6 +136,7 @@ impl Writer {
             health: Arc::clone(&health),
             log,
             log_is_long_at: LONG_LOG,
+            anchoring,
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -217,6 +225,7 @@ struct Desk {
     health: Arc<AtomicU8>,
     log: PathBuf,
     log_is_long_at: u64,
+    anchoring: Arc<Anchoring>,
 }
 
 impl Desk {
@@ -230,9 +239,18 @@ impl Desk {
             }
             while !waiting.is_empty() {
                 let mut ran = Vec::with_capacity(waiting.len());
+                if let Some(connection) = &self.connection {
+                    self.anchoring.catch_up(connection);
+                }
                 let outcome = self.transaction(&mut waiting, &mut ran);
-                if let Err(error) = &outcome {
-                    self.give_up(error);
+                match (&outcome, &self.connection) {
+                    // Committed, whatever becomes of the anchor: the answers stand.
+                    (Ok(()), Some(connection)) => self.anchoring.committed(connection),
+                    (Ok(()), None) => {}
+                    (Err(error), _) => {
+                        self.anchoring.undone();
+                        self.give_up(error);
+                    }
                 }
                 self.note(&outcome);
                 for job in ran {

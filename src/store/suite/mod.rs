@@ -27,6 +27,9 @@ impl Chain for PlainChain {
         let hash = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         (sequence, hash, before.to_owned())
     }
+    fn anchor(&self) -> Option<&dyn Anchor> {
+        None
+    }
 }
 
 pub(crate) const NOW: &str = "2026-11-22T08:00:00Z";
@@ -82,7 +85,7 @@ pub(crate) fn decision(subject: &str, json: &str) -> NewDecision {
         facts: vec![],
         gaps: vec![],
         change: None,
-        audit: vec![],
+        records: 0,
         outbox: vec![],
     }
 }
@@ -288,7 +291,6 @@ pub(crate) fn a_decision_is_appended_when_it_changes(store: &dyn Store) {
     let first = NewDecision {
         facts: vec![fact("3.2"), fact("3.20")],
         gaps: vec![gap.clone()],
-        audit: vec![audit("decide")],
         outbox: vec![NewOutbox { kind: "score".into(), subject: "Patient/1".into(), created_at: NOW.into() }],
         ..decision("Patient/1", "{1}")
     };
@@ -527,6 +529,9 @@ macro_rules! store_suite {
             a_trial_has_one_list
             a_draw_happens_once
             a_draw_sees_what_changed
+            strata_are_lists_of_their_own
+            a_check_cannot_take_another_slot
+            what_is_said_is_signed_and_changes_nothing
             one_participant_many_callers
             many_participants_take_the_list_in_order
             the_outbox_remembers_attempts

@@ -9,7 +9,9 @@ use crate::collection::Collection;
 use crate::protocol::Trial;
 use crate::source::files;
 use crate::store::suite::{NOW, PlainChain, decision, incoming, list, request};
-use crate::store::{AllocationRequest, Check, Drawn, NewAllocationList, NewDecision, SqliteStore, Store};
+use crate::store::{
+    AllocationRequest, Check, Drawn, NewAllocationList, NewDecision, NextSlot, SqliteStore, Store,
+};
 use chrono::{DateTime, NaiveDate};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -130,8 +132,11 @@ impl World {
             let new = NewAllocationList { trial: trial.clone(), json: CANARY.into(), ..list(9) };
             self.store.put_allocation_list(new).expect("a list");
         }
-        let drawn = || Drawn { arm: CANARY.into(), salt: CANARY.into(), proof: CANARY.into() };
-        let check: Check = Box::new(move |_| Ok(drawn()));
+        let check: Check = Box::new(|_, desk| {
+            let NextSlot { stratum, position, .. } = desk.slot(0)?;
+            let text = || CANARY.to_owned();
+            Ok(Drawn { stratum, position, leaf: text(), proof: text(), levels: text() })
+        });
         let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
         self.store.allocate(request, check).expect("allocated");
     }

@@ -22,7 +22,7 @@ async fn alive_and_ready() {
     let verbose = world.get(at, "/readyz?verbose").await.json();
     let checks: Vec<_> =
         verbose["checks"].as_array().expect("checks").iter().map(|c| c["check"].as_str()).collect();
-    assert_eq!(checks, ["store-read", "store-write", "migrations", "pull"].map(Some));
+    assert_eq!(checks, ["store-read", "store-write", "migrations", "pull", "audit-anchor"].map(Some));
 }
 
 #[tokio::test]
