@@ -8,10 +8,13 @@
 use crate::clinical::time::When;
 use crate::pipeline::detail;
 use crate::protocol::Trial;
+use crate::protocol::document::hex;
+use crate::protocol::rule::Rule;
 use crate::source::inbox::{OWN_SOURCE, accept};
 use crate::store::{NewAudit, NewSignature, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// Why a statement cannot be taken down.
@@ -43,7 +46,11 @@ pub struct Speaker<'a> {
 pub struct Statement {
     origin: &'static str,
     resource: Value,
-    pub audit: NewAudit,
+    /// The criterion or grade that it is about.
+    about: String,
+    /// For the audit log, besides what was held before.
+    said: Vec<(&'static str, String)>,
+    audit: NewAudit,
 }
 
 /// A judgement of a criterion (`yes`: its statement applies; `no` clears an exclusion), or a bedside grade
@@ -77,9 +84,14 @@ pub fn attestation(
             {"linkId": "reason", "answer": [{"valueString": reason}]}
         ]
     });
-    let detail = detail(&[("criterion", criterion), ("verdict", verdict), ("reason", reason)]);
-    let audit = entry("attest", subject, speaker, stamp, detail);
-    Ok(Statement { origin: "attestation", resource, audit })
+    let said = [("criterion", criterion), ("verdict", verdict), ("after", verdict), ("reason", reason)];
+    Ok(Statement {
+        origin: "attestation",
+        resource,
+        about: criterion.to_owned(),
+        said: said.map(|(name, text)| (name, text.to_owned())).into(),
+        audit: entry("attest", subject, speaker, stamp),
+    })
 }
 
 /// A verdict on a criterion, or the answer of a coded variable.
@@ -136,35 +148,57 @@ pub fn consent(
         "dateTime": date
     });
     let action = if given { "consent.record" } else { "consent.withdraw" };
-    let audit = entry(action, subject, speaker, stamp, detail(&[("date", &date), ("reason", reason)]));
-    Ok(Statement { origin: "consent", resource, audit })
+    let after = if given { "consented" } else { "withdrawn" };
+    let said = [("date", date.as_str()), ("after", after), ("reason", reason)];
+    let asks = trial.criteria.iter().find(|c| matches!(c.rule, Rule::Consent));
+    Ok(Statement {
+        origin: "consent",
+        resource,
+        about: asks.map(|c| c.id.clone()).unwrap_or_default(),
+        said: said.map(|(name, text)| (name, text.to_owned())).into(),
+        audit: entry(action, subject, speaker, stamp),
+    })
 }
 
-fn entry(action: &str, subject: &str, speaker: Speaker<'_>, at: String, detail: String) -> NewAudit {
+fn entry(action: &str, subject: &str, speaker: Speaker<'_>, at: String) -> NewAudit {
     NewAudit {
         at,
         actor: speaker.actor.to_owned(),
         role: speaker.role.to_owned(),
         action: action.to_owned(),
         subject: Some(subject.to_owned()),
-        detail,
+        detail: String::new(),
     }
 }
 
-/// Takes a statement down: its signature, if it has one, and its audit entry first, then the inbox.
+/// What was held before somebody spoke: the verdict of a criterion, or the answer of a variable; `none`.
+fn held(store: &dyn Store, subject: &str, about: &str) -> Result<String, StoreError> {
+    let Some(decision) = store.latest_decision(subject)? else { return Ok("none".to_owned()) };
+    let screening: Value = serde_json::from_str(&decision.json).unwrap_or_default();
+    let mut criteria = screening["criteria"].as_array().into_iter().flatten();
+    let verdict = criteria.find(|c| c["id"] == about).map(|c| &c["verdict"]);
+    let held = verdict.unwrap_or(&screening["variables"][about]["value"]);
+    Ok(held.as_str().unwrap_or("none").to_owned())
+}
+
+/// Takes a statement down: its signature and its audit entry first, with what was held before, then the
+/// document itself.
 ///
 /// # Errors
 /// Those of the store.
 pub fn store(
     store: &dyn Store,
     statement: Statement,
-    signature: Option<NewSignature>,
+    signature: NewSignature,
 ) -> Result<(), StoreError> {
-    match signature {
-        Some(signature) => drop(store.sign(signature, vec![statement.audit])?),
-        None => drop(store.append_audit(statement.audit)?),
-    }
-    accept(store, statement.origin, OWN_SOURCE, statement.resource.to_string().into_bytes()).map(drop)
+    let Statement { origin, resource, about, said, audit } = statement;
+    let document = resource.to_string().into_bytes();
+    let hash = hex(&Sha256::digest(&document));
+    let before = held(store, audit.subject.as_deref().unwrap_or_default(), &about)?;
+    let mut pairs: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    pairs.extend([("before", before.as_str()), ("document", &hash)]);
+    store.sign(signature, vec![NewAudit { detail: detail(&pairs), ..audit }])?;
+    accept(store, origin, OWN_SOURCE, document).map(drop)
 }
 
 /// A moment of its own second. Order is decided by the second, and what a person says later must be

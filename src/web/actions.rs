@@ -36,16 +36,23 @@ pub(super) struct Wanted {
     criterion: Option<String>,
     verdict: Option<String>,
     category: Option<String>,
+    date: Option<String>,
     reason: Option<String>,
 }
 
 impl Wanted {
     fn act(self, trial: &Trial) -> Result<Act, Trouble> {
-        match (self.meaning.as_str(), self.criterion, self.verdict, self.category, self.reason) {
+        let Wanted { meaning, criterion, verdict, category, date, reason } = self;
+        match (meaning.as_str(), criterion, verdict, category, reason) {
             ("randomize", None, None, None, None) => Ok(Act::Randomize),
             ("attest", Some(criterion), Some(verdict), None, Some(reason)) => {
                 Ok(Act::Attest { criterion, verdict, reason })
             }
+            ("consent.record" | "consent.withdraw", None, None, None, reason) => Ok(Act::Consent {
+                given: meaning == "consent.record",
+                date,
+                reason: reason.unwrap_or_default(),
+            }),
             ("unblind", None, None, Some(category), Some(reason)) => unblinding(trial, &category, reason),
             _ => Err(Trouble::no_such_meaning()),
         }

@@ -77,7 +77,7 @@ fn attest(
     let to_sign =
         ToSign { act: &act, subject, record: &record, shown: shown.as_deref(), used_for: "attest" };
     let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
-    statement::store(store, said, Some(signature)).map_err(failed)?;
+    statement::store(store, said, signature).map_err(failed)?;
     desk.judged(store, subject)
 }
 

@@ -1,14 +1,16 @@
-//! That a signed consent was seen, or was withdrawn.
+//! That a signed consent was seen, or was withdrawn. Signed.
 
 use super::actions::known;
 use super::attestations::{REASON, judged, speaker, wrong};
-use super::body;
+use super::body::{self, Given};
+use super::signing::{self, Act, Proof, ToSign};
 use super::state::WebState;
 use super::subject;
 use super::trouble::Trouble;
 use super::visitor::Visitor;
+use crate::protocol::Trial;
 use crate::statement;
-use crate::store::StoreError;
+use crate::store::{Decision, Store, StoreError};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -16,7 +18,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use std::sync::Arc;
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum Consent {
     Given,
@@ -31,6 +33,10 @@ struct Said {
     date: Option<String>,
     #[serde(default)]
     reason: String,
+    /// `sha256` of the record that was looked at, if it was.
+    record: Option<String>,
+    password: Option<Given>,
+    grant: Option<String>,
 }
 
 /// `POST …/consent`
@@ -42,24 +48,39 @@ pub(super) async fn record(
 ) -> Result<Response, Trouble> {
     let subject = subject::key(id)?;
     known(&state, &visitor, &subject, "POST", "/api/v1/subjects/{id}/consent").await?;
-    let said: Said = body::json(request).await?;
-    if said.reason.chars().count() > REASON {
+    let Said { consent, date, reason, record, password, grant } = body::json(request).await?;
+    if reason.chars().count() > REASON {
         return Err(Trouble::no_reason());
     }
+    let proof = Proof::of(password, grant)?;
+    let act = Act::Consent { given: consent == Consent::Given, date, reason };
+    let turn = state.desk.hashing().await?;
     let desk = state.desk.clone();
     let recorded = state
-        .read(move |store, trial| {
-            let failed = |error: StoreError| Trouble::store(&error);
-            let record = || {
-                let at = statement::moment(store, &subject, &|| desk.now()).map_err(failed)?;
-                let given = matches!(said.consent, Consent::Given);
-                let about = (said.date.as_deref(), said.reason.as_str());
-                let consent = statement::consent(trial, &subject, given, about, speaker(&visitor), at);
-                statement::store(store, consent.map_err(wrong)?, None).map_err(failed)?;
-                desk.judged(store, &subject)
-            };
-            Ok(record())
-        })
+        .read(move |store, trial| Ok(take(store, trial, &desk, &visitor, (act, proof, record), &subject)))
         .await?;
+    drop(turn);
     judged(&recorded?)
+}
+
+fn take(
+    store: &dyn Store,
+    trial: &Trial,
+    desk: &super::desk::Desk,
+    visitor: &Visitor,
+    (act, proof, shown): (Act, Proof, Option<String>),
+    subject: &str,
+) -> Result<Decision, Trouble> {
+    let failed = |error: StoreError| Trouble::store(&error);
+    let Act::Consent { given, date, reason } = &act else { return Err(Trouble::no_such_meaning()) };
+    let at = statement::moment(store, subject, &|| desk.now()).map_err(failed)?;
+    let about = (date.as_deref(), reason.as_str());
+    let said = statement::consent(trial, subject, *given, about, speaker(visitor), at).map_err(wrong)?;
+    let record = signing::record(store, trial, subject, &act).map_err(failed)?;
+    let record = record.ok_or_else(Trouble::no_such_subject)?;
+    let to_sign =
+        ToSign { act: &act, subject, record: &record, shown: shown.as_deref(), used_for: "consent" };
+    let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
+    statement::store(store, said, signature).map_err(failed)?;
+    desk.judged(store, subject)
 }

@@ -35,7 +35,7 @@ impl Trouble {
     /// The password is an initial one.
     pub fn must_change() -> Trouble {
         let happened = "This password was set by an administrator and opens nothing but its own change.";
-        let next = "Change it on the command line: `trialbridge user passwd`.";
+        let next = "Change it on the command line: `trialbridge user password`.";
         Trouble::refused(StatusCode::FORBIDDEN, "password-must-change", happened, next)
     }
 
@@ -141,7 +141,7 @@ impl Trouble {
 
     pub fn no_such_meaning() -> Trouble {
         let happened = "That cannot be signed for.";
-        let next = "A meaning is `randomize`; `attest` with criterion, verdict and reason; or `unblind` with category and reason. What has a reason is sent with POST.";
+        let next = "A meaning is `randomize`; `attest` with criterion, verdict and reason; `consent.record` or `consent.withdraw`; or `unblind` with category and reason. What has a reason is sent with POST.";
         Trouble::value("no-such-meaning", happened, next)
     }
 
@@ -194,7 +194,7 @@ const OTHERWISE: (&str, u16, &str, &str) =
 
 /// Code, status, what happened, what to do.
 #[rustfmt::skip]
-pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 17] = [
+pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 18] = [
     ("duplicate",          409, "This participant is randomized already, under another key.", "A participant has one allocation, for ever; `allocation` names it."),
     ("key-reuse",          409, "This key was used for another participant.", "Take a new key for every participant."),
     ("stale-eligibility",  409, "Data came in that were not judged yet, or the decision is too old.", "Read the record again and sign what stands there now."),
@@ -204,12 +204,13 @@ pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 17] = [
     ("undetermined",       422, "It is not decided whether the subject is eligible.", "`criteria` names each criterion that is open, with what it needs; `gaps` names data that could not be used."),
     ("no-decision",        422, "The subject was never judged.", "Pull or send the subject's data first."),
     ("identity-open",      409, "It is not settled who this is.", "A person has to answer: `trialbridge identity list`."),
-    ("definition-changed", 409, "The list was made under another trial definition.", "The new definition has to be signed: `trialbridge allocation sign-definition`."),
+    ("definition-changed", 409, "The list was made under another trial definition.", "The new definition has to be signed: `trialbridge definition sign`."),
     ("list-exhausted",     409, "Every planned participant of this list is allocated.", "There is no further slot, and there will be none."),
     ("no-list",            409, "There is no allocation list yet.", "The statistician makes one: `trialbridge allocation generate`."),
     ("not-found",          409, "There is no allocation list yet.", "The statistician makes one: `trialbridge allocation generate`."),
     ("trial-closed",       409, "Randomization in this trial was stopped.", "Who stopped it, and why, stands in the audit log."),
     ("list-unverified",    423, "The sealed list does not agree with its commitment.", "Randomize nobody; docs/operating.md, exit code 16, says what to look at."),
     ("audit-unanchored",   423, "The audit log does not agree with its anchor.", "Randomization is sealed off until a person accepts that: docs/operating.md."),
+    ("audit-broken",       423, "The audit log does not hang together.", "Randomize nobody; docs/operating.md, exit code 16, says what to look at."),
     ("no-key",             503, "The key of the allocation list cannot be read.", "Tell whoever runs the server; the log names the cause."),
 ];

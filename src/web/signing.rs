@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 pub(super) enum Act {
     Randomize,
     Attest { criterion: String, verdict: String, reason: String },
+    Consent { given: bool, date: Option<String>, reason: String },
     Unblind { category: Category, reason: String },
 }
 
@@ -29,6 +30,8 @@ impl Act {
         match self {
             Act::Randomize => "randomize",
             Act::Attest { .. } => "attest",
+            Act::Consent { given: true, .. } => "consent.record",
+            Act::Consent { given: false, .. } => "consent.withdraw",
             Act::Unblind { .. } => "unblind",
         }
     }
@@ -37,6 +40,7 @@ impl Act {
         match self {
             Act::Randomize => Permission::Randomize,
             Act::Attest { .. } => Permission::Attest,
+            Act::Consent { .. } => Permission::RecordConsent,
             Act::Unblind { .. } => Permission::Unblind,
         }
     }
@@ -46,6 +50,8 @@ impl Act {
         match self {
             Act::Randomize => "I ask that this participant be randomized on the decision named here.",
             Act::Attest { .. } => "This is my judgement of the criterion, on what is known of this subject.",
+            Act::Consent { given: true, .. } => "I saw this participant's signed consent.",
+            Act::Consent { given: false, .. } => "This participant's consent is withdrawn.",
             Act::Unblind { .. } => "I ask for the arm of this participant, for the reason named here.",
         }
     }
@@ -82,6 +88,10 @@ pub(super) fn record(
             record["criterion"] = criterion.clone().into();
             record["text"] = text.into();
             record["verdict"] = verdict.clone().into();
+            record["reason"] = reason.clone().into();
+        }
+        Act::Consent { date, reason, .. } => {
+            record["date"] = date.clone().into();
             record["reason"] = reason.clone().into();
         }
         Act::Unblind { category, reason } => {

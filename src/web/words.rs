@@ -69,7 +69,7 @@ pub(super) fn refused(code: &str) -> Both {
     let (en, zh) = match code {
         "too-many-attempts" => ("Too many attempts. Wait, and try again.", "尝试次数过多,请稍后再试。"),
         "password-must-change" => (
-            "This password was set by an administrator. Change it first: POST /api/v1/password, or trialbridge user passwd.",
+            "This password was set by an administrator. Change it first: POST /api/v1/password, or trialbridge user password.",
             "该密码由管理员设置,请先修改密码。",
         ),
         _ => ("Account and password do not fit.", "账号或密码不正确。"),
