@@ -4,6 +4,7 @@
 pub mod access;
 mod push;
 
+use crate::access::Disclosure;
 use crate::secret::Secret;
 use access::Access;
 use serde::Deserialize;
@@ -20,6 +21,9 @@ use network::Network;
 pub struct Config {
     pub data_dir: PathBuf,
     pub trial: Option<PathBuf>,
+    /// `production`, `test` or `demo`: what this installation is for. An imported list for one is refused in
+    /// another.
+    pub environment: String,
     pub site: Option<PathBuf>,
     pub store: Store,
     pub fhir: Fhir,
@@ -96,8 +100,10 @@ pub struct Pull {
 #[serde(deny_unknown_fields, default)]
 pub struct Writeback {
     pub enabled: bool,
-    /// `disclose`, `code` or `withhold`.
-    pub arm: String,
+    /// What the hospital is told of the arm, if that is less than the trial allows. None: what the trial
+    /// allows.
+    #[serde(deserialize_with = "disclosure")]
+    pub arm: Option<Disclosure>,
     /// Keep screening states on the ResearchSubject as well.
     pub screening: bool,
     /// Write the scores of randomized participants as Observations.
@@ -212,6 +218,7 @@ impl Default for Config {
         Config {
             data_dir: "/var/lib/trialbridge".into(),
             trial: None,
+            environment: "production".into(),
             site: None,
             store: Store::default(),
             fhir: Fhir::default(),
@@ -279,8 +286,45 @@ impl Default for Pull {
 
 impl Default for Writeback {
     fn default() -> Self {
-        Writeback { enabled: true, arm: "disclose".into(), screening: false, scores: true }
+        Writeback { enabled: true, arm: None, screening: false, scores: true }
     }
+}
+
+impl Writeback {
+    /// What the hospital is told, where the trial allows this: whichever is stricter.
+    pub fn disclosure(&self, allowed: Disclosure) -> Disclosure {
+        match self.arm {
+            Some(arm) if strictness(arm) > strictness(allowed) => arm,
+            _ => allowed,
+        }
+    }
+}
+
+/// The less is told, the more.
+pub fn strictness(disclosure: Disclosure) -> u8 {
+    match disclosure {
+        Disclosure::Disclose => 0,
+        Disclosure::Code => 1,
+        Disclosure::Withhold => 2,
+    }
+}
+
+/// As it is written.
+pub fn word(disclosure: Disclosure) -> &'static str {
+    match disclosure {
+        Disclosure::Disclose => "disclose",
+        Disclosure::Code => "code",
+        Disclosure::Withhold => "withhold",
+    }
+}
+
+fn disclosure<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Disclosure>, D::Error> {
+    let text = String::deserialize(from)?;
+    let all = [Disclosure::Disclose, Disclosure::Code, Disclosure::Withhold];
+    all.into_iter().find(|d| word(*d) == text).map(Some).ok_or_else(|| {
+        let allowed = all.map(word).join(", ");
+        serde::de::Error::custom(format!("writeback.arm is `{text}`; allowed: {allowed}"))
+    })
 }
 
 impl Default for Mllp {
@@ -533,7 +577,7 @@ impl Config {
         one_of("fhir.release", &self.fhir.release, &["auto", "R4", "R4B", "R5"])?;
         one_of("fhir.auth.kind", &self.fhir.auth.kind, &["none", "basic", "bearer", "smart-backend"])?;
         one_of("push.auth", &self.push.auth, &["none", "bearer", "jwt", "certificate"])?;
-        one_of("writeback.arm", &self.writeback.arm, &["disclose", "code", "withhold"])?;
+        one_of("environment", &self.environment, &["production", "test", "demo"])?;
         one_of("mllp.mode", &self.mllp.mode, &["accept", "strict"])?;
         if let Err(text) = self.mllp.check() {
             return wrong(text);
@@ -661,7 +705,9 @@ mod tests {
             ("", vec![("TRIALBRIDGE_FHIR__AUTH__TOKEN", "")], "TRIALBRIDGE_FHIR__AUTH__TOKEN"),
             ("[fhir.auth]\ntoken = \"canary\"\n", vec![], "c.toml:2"),
             ("[fhir]\nrelease = \"R3\"\n", vec![], "c.toml"),
-            ("[writeback]\narm = \"show\"\n", vec![], "c.toml"),
+            ("[writeback]\narm = \"show\"\n", vec![], "c.toml:2"),
+            ("environment = \"live\"\n", vec![], "c.toml"),
+            ("", vec![("TRIALBRIDGE_WRITEBACK__ARM", "all")], "TRIALBRIDGE_WRITEBACK__ARM"),
             ("[push]\nauth = \"basic\"\n", vec![], "c.toml"),
             ("[[push.client]]\nname = \"lab\"\ntoken = \"canary\"\n", vec![], "c.toml:3"),
             ("[mllp]\nlisten = \"0.0.0.0:2575\"\n", vec![], "c.toml"),

@@ -6,8 +6,13 @@ use trialbridge::collection::Collection;
 use trialbridge::config::Config;
 use trialbridge::protocol::check::check;
 use trialbridge::protocol::{Definition, Finding, Trial, document::SiteFile};
-use trialbridge::randomize::seal::{Order, SealedList, open_slot, reveal, seal, verify_sealed};
-use trialbridge::randomize::{Arms, Digest, Scheme, SealKey, Seed, scheme};
+use trialbridge::randomize::seal::{
+    Entropy, Order, SealedList, open_slot, reveal, reveal_to, seal, verify_sealed,
+};
+use trialbridge::randomize::{
+    Arms, Content, Digest, Ephemeral, Plan, Scheme, SealKey, Seed, StatisticianKey, StatisticianSecret,
+    draw_up,
+};
 
 /// The shipped files that a definition under test is completed with.
 const SHIPPED: [(&str, &str); 4] = [
@@ -114,22 +119,35 @@ struct Sealed {
     text: String,
     list: SealedList,
     key: SealKey,
-    /// Arm by position.
-    arms: Vec<String>,
+    secret: StatisticianSecret,
+    arms: Arms,
+    /// By position.
+    contents: Vec<Content>,
 }
 
 fn sealed() -> &'static Sealed {
     static LIST: OnceLock<Sealed> = OnceLock::new();
     LIST.get_or_init(|| {
         let (seed, key) = (Seed::new([7; 32]), SealKey::new([9; 32]));
+        let secret = StatisticianSecret::new([5; 32]);
         let arms = Arms::new(["A", "B"]).expect("two arms");
         let scheme = Scheme::PermutedBlocks { sizes: vec![4] };
+        let plan = Plan { scheme, arms: arms.clone(), factors: Vec::new(), total: 8 };
+        let contents =
+            draw_up(&plan, &seed).expect("places").into_iter().map(|place| place.content).collect();
         let definition = Digest::of(b"definition");
-        let order = Order { id: "main", trial: "T", definition, scheme: &scheme, arms: &arms, total: 8 };
-        let list = seal(&order, &seed, &key, &[3; 32]).expect("a list");
-        let slots = scheme::generate(&scheme, &arms, 8, &seed).expect("slots");
-        let arms = slots.iter().map(|s| arms.names()[s.arm].clone()).collect();
-        Sealed { text: serde_json::to_string(&list).expect("JSON"), list, key, arms }
+        let statisticians = [StatisticianKey::of(&secret)];
+        let order = Order {
+            id: "main",
+            trial: "T",
+            definition,
+            plan: &plan,
+            imported: None,
+            statisticians: &statisticians,
+        };
+        let entropy = Entropy { seed, nonce_seed: [3; 32], ephemeral: Ephemeral::new([4; 32]) };
+        let list = seal(&order, &key, &entropy).expect("a list");
+        Sealed { text: serde_json::to_string(&list).expect("JSON"), list, key, secret, arms, contents }
     })
 }
 
@@ -143,16 +161,23 @@ pub fn sealed_list(data: &[u8]) {
         bytes[at] = change[2];
     }
     let Ok(list) = serde_json::from_slice::<SealedList>(&bytes) else { return };
+    let header = &list.public.header;
     for slot in &list.slots {
-        if let Ok(opened) = open_slot(&list.header, slot, &sealed.key) {
-            let at = opened.position as usize - 1;
-            assert!(sealed.arms.get(at).is_some_and(|a| a == opened.arm.expose()), "another arm");
+        if let Ok(opened) = open_slot(header, slot, &sealed.key) {
+            let right = sealed.contents.get(opened.position as usize - 1);
+            assert!(
+                opened.stratum == 0 && right == opened.held.content(&sealed.arms).as_ref(),
+                "another arm"
+            );
         }
     }
-    if let Ok(revealed) = reveal(&list, &sealed.key) {
-        assert_eq!(revealed.slots.len(), sealed.arms.len());
+    let by_secret = reveal_to(header, &list.public.sealed_recipes, &sealed.secret);
+    for revealed in [reveal(&list.public, &sealed.key), by_secret].into_iter().flatten() {
+        assert!(revealed.places.iter().map(|place| &place.content).eq(&sealed.contents), "another list");
     }
+    // A recipe sealed to a statistician is not opened by the service's key, so its bytes are not its to judge.
+    let same = list.slots == sealed.list.slots && list.public.header == sealed.list.public.header;
     if verify_sealed(&list, &sealed.key).is_ok() {
-        assert!(list == sealed.list, "altered and not noticed");
+        assert!(same && list.public.sealed_seed == sealed.list.public.sealed_seed, "altered and not noticed");
     }
 }

@@ -3,10 +3,14 @@
 use super::output::Out;
 use super::writeback::server_failure;
 use super::{Failure, Global, Outcome, Output, exit, shell, trial};
+use crate::access::Role;
+use crate::account::Settings;
+use crate::account::oidc::Provider;
 use crate::config::Config;
 use crate::protocol::{Definition, Finding, Severity, Trial, check};
+use crate::randomize::Public;
 use crate::source::{mllp, needs};
-use crate::store::{AnchorStatus, SqliteStore, Store};
+use crate::store::{AccountOrigin, AnchorStatus, SqliteStore, Store};
 use clap::Args;
 use serde::Serialize;
 use std::path::Path;
@@ -60,7 +64,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
                 hint: "`serve` does not start like this".into(),
             });
         }
+        access(config, &mut findings, &mut lines)?;
         let trial = definition(config, &mut findings, &mut lines, &mut hash)?;
+        if let Some(trial) = &trial {
+            list(config, trial, &mut findings);
+        }
         listener(config, &mut findings, &mut lines);
         anchored(config, &mut findings, &mut lines);
         if !arguments.no_network {
@@ -133,8 +141,87 @@ fn definition(
             trial.value_sets.len()
         ));
         lines.push(format!("ok    definition        {}", trial.hash));
+        if let Err(text) = trial::not_looser(config, trial) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                place: "config".into(),
+                id: "TB-C005",
+                text,
+                hint: "remove writeback.arm: the trial says what holds".into(),
+            });
+        }
     }
     Ok(trial)
+}
+
+/// What the list that is there leaves to one key alone. Where there is no store yet, there is nothing to say.
+fn list(config: &Config, trial: &Trial, findings: &mut Vec<Finding>) {
+    let Ok(chain) = shell::chain(config) else { return };
+    let Ok(store) = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain)) else { return };
+    let Ok(Some(list)) = store.allocation_list(&trial.study.id) else { return };
+    let is_sealed_to_nobody =
+        serde_json::from_str::<Public>(&list.json).is_ok_and(|public| public.header.statisticians.is_empty());
+    if is_sealed_to_nobody {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            place: "allocation".into(),
+            id: "TB-C006",
+            text: "the allocation list is sealed to no statistician: without the key file nobody can ever open it"
+                .into(),
+            hint: "keep a copy of the key file where neither the data nor those who enrol are".into(),
+        });
+    }
+}
+
+/// Who may work here: what `[access]` says, and the accounts that there are.
+fn access(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>) -> Result<(), Failure> {
+    let mut report = |severity, id, place: &str, text: String, hint: &str| {
+        findings.push(Finding { severity, place: place.into(), id, text, hint: hint.into() });
+    };
+    let provider = config.access.validate().and_then(|()| Provider::new(&config.access.oidc));
+    match provider {
+        Ok(Some(_)) => {
+            let issuer = config.access.oidc.issuer.as_deref().unwrap_or_default();
+            lines.push(format!("ok    sign-in           {issuer}"));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            report(Severity::Error, "TB-C007", &error.place, error.text, "docs/access.md explains the keys");
+        }
+    }
+    if !config.data_dir.join("trialbridge.db").exists() {
+        // Nothing is here that somebody could work on.
+        return Ok(());
+    }
+    let accounts = match shell::store_to_look_at(config) {
+        Ok(store) => store.accounts()?,
+        // What is wrong with the store is `verify`'s and `doctor`'s to say.
+        Err(_) => return Ok(()),
+    };
+    if accounts.is_empty() {
+        let text = "there are no accounts: whoever can run this program can sign in any name".into();
+        let hint = "`trialbridge user add NAME --role administrator --printed-name …`";
+        report(Severity::Warning, "TB-A001", "accounts", text, hint);
+        return Ok(());
+    }
+    let sites = Settings::from(&config.access).sites;
+    for account in accounts.iter().filter(|a| !a.disabled && sites.bind(a.role)) {
+        if !account.site.as_deref().is_some_and(|site| sites.ids().contains(site)) {
+            let text = format!("{} belongs to no site that is configured, and sees nobody", account.name);
+            let hint = "`trialbridge user role NAME ROLE --site SITE --by …`";
+            report(Severity::Warning, "TB-A002", "accounts", text, hint);
+        }
+    }
+    let administrators = accounts
+        .iter()
+        .filter(|a| a.role == Role::Administrator && a.origin == AccountOrigin::Local && !a.disabled)
+        .count();
+    if administrators == 1 {
+        let text = "there is one local administrator: nobody could reset that password".into();
+        report(Severity::Note, "TB-A003", "accounts", text, "make a second one, and keep it sealed");
+    }
+    lines.push(format!("ok    accounts          {}", accounts.len()));
+    Ok(())
 }
 
 /// The files that the MLLP listener needs, without listening.

@@ -94,7 +94,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
     );
 
     let since = Instant::now();
-    let list = allocation::generate(&shell, &*store, "demo statistician")?;
+    let list = allocation::generate(&shell, &*store, "demo statistician", &[])?;
     step("sealed", format!("{} slots, commitment {}", list.total, short(&list.commitment)), since);
     let since = Instant::now();
     let eligible: Vec<String> = store
@@ -168,6 +168,7 @@ async fn mllp_port(a: &Arguments) -> Option<String> {
 
 fn shell(base_url: String, scratch: &Path, mllp: Option<String>) -> Result<Shell, Failure> {
     let mut config = Config { data_dir: scratch.join("data"), ..Config::default() };
+    config.environment = "demo".into();
     config.mllp.listen = mllp;
     config.fhir.base_url = Some(base_url);
     config.allocation.key_file = Some(scratch.join("allocation.key"));

@@ -24,6 +24,9 @@ data_dir = "/var/lib/trialbridge"
 # A folder with a trial definition; default: the shipped NCT06242405.
 # trial = "/etc/trialbridge/trials/mytrial"
 
+# What this installation is for: an imported allocation list for one is refused in another.
+environment = "production"       # test | demo
+
 # What this hospital sends differently: its systems, local codes, unit spellings, complete feeds.
 # site = "/etc/trialbridge/site.toml"
 
@@ -58,7 +61,7 @@ overlap_minutes = 15             # read again at each pull, for what became visi
 
 [writeback]
 enabled = true
-arm = "disclose"                 # code | withhold
+# arm = "withhold"               # or "code": tell less of the arm than the trial's [masking] allows
 screening = false                # keep screening states on the ResearchSubject as well
 scores = true
 
@@ -93,6 +96,29 @@ silent_after_minutes = 60        # without heartbeats: pull when nothing came fo
 # Where the end of the audit log is written down: never inside data_dir, best on another disk.
 # Default: data_dir with `.audit-anchor`
 # anchor_file = "/var/log/trialbridge/audit-anchor"
+
+[access]
+# trialbridge user add NAME --role administrator: from the first account on, names are proved
+idle_minutes = 15                # a session ends after so long without a request; only less
+absolute_minutes = 720           # and after so long whatever happens; only less
+password_memory_kib = 19456      # Argon2id; only more
+password_passes = 2              # only more
+
+# the sites of the trial, by the sources that their patients come from; none: one site
+# site = [{ id = "north", sources = ["https://fhir.north.example/r4"] }]
+
+[access.oidc]
+# people prove who they are at the hospital's identity provider
+# issuer = "https://id.hospital.example/realms/staff"
+# client_id = "trialbridge"
+# client_secret_file = "/etc/trialbridge/oidc-secret"
+# redirect_url = "https://trial.hospital.example/login/oidc/callback"
+# ca_file = "/etc/trialbridge/hospital-ca.pem"
+role_claim = "groups"
+name_claim = "name"
+
+[access.oidc.roles]
+# trial-investigators = "investigator"
 "#;
 
 pub fn run(global: &Global, a: &Arguments) -> Outcome {
@@ -126,6 +152,7 @@ mod tests {
         let defaults = Config::default();
         assert_eq!(config.pull.schedule, defaults.pull.schedule);
         assert_eq!(config.data_dir, defaults.data_dir);
+        assert_eq!((config.environment, config.writeback.arm), (defaults.environment, None));
         // Each commented key is a key.
         let uncommented: String = TEMPLATE
             .lines()

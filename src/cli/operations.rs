@@ -6,11 +6,11 @@ use super::sign::{Ordered, order};
 use super::{Failure, Global, Outcome, Output, exit};
 use crate::access::Permission;
 use crate::pipeline::{detail, stamp};
-use crate::store::{Backup, Finding, InboxState, NewAudit, QuarantineState};
+use crate::store::{Finding, InboxState, NewAudit, QuarantineState};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub enum QuarantineCommand {
@@ -249,12 +249,12 @@ impl Signed {
     }
 }
 
-/// A copy changes nothing, and is made while another process writes: then it cannot be written down here.
-fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered, backup: &Backup) {
-    let bytes = backup.bytes.to_string();
-    let made = [("bytes", &*bytes), ("sha256", &*backup.sha256)];
-    let written =
-        shell.open("backup").and_then(|store| Ok(store.append_audit(a.signed.entry(who, "backup", &made))?));
+/// Before the copy is made, so that a copy knows of itself. It changes nothing, and is made also while
+/// another process writes: then it cannot be written down here.
+fn audited(global: &Global, shell: &Shell, a: &BackupArguments, who: &Ordered) {
+    let to = a.to.display().to_string();
+    let entry = a.signed.entry(who, "backup", &[("to", &*to)]);
+    let written = shell.open("backup").and_then(|store| Ok(store.append_audit(entry)?));
     if let Err(failure) = written {
         global.note(&format!("the audit log does not know of this copy: {}", failure.message));
     }
@@ -271,9 +271,14 @@ pub fn backup(global: &Global, a: &BackupArguments) -> Outcome {
         Permission::Operate,
         "backup",
     )?;
-    let backup = store.backup(&a.to)?;
     drop(store);
-    audited(global, &shell, a, &who, &backup);
+    // Of another schema than ours nothing is written; what cannot be made is not written down.
+    let folder = a.to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !a.to.exists() && folder.is_dir() {
+        audited(global, &shell, a, &who);
+    }
+    let store = shell.look()?;
+    let backup = store.backup(&a.to)?;
     let mut out = Out::new();
     if global.output() == Output::Table {
         out.line(&format!("{}  {} bytes  sha256:{}", backup.path.display(), backup.bytes, backup.sha256))?;

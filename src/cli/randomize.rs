@@ -50,7 +50,11 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
     let idempotency_key = a.key.clone().unwrap_or_else(|| format!("cli:{key}"));
     let outcome = draw(&shell, &store, &key, &a.by, &idempotency_key)?;
     let allocation = &outcome.allocation;
-    let arm = shown(&shell, &store, &outcome, &a.by)?;
+    // The allocation stands and is told, whatever becomes of the arm.
+    let (arm, unread) = match shown(&shell, &store, &outcome, &a.by) {
+        Ok(arm) => (arm, None),
+        Err(failure) => (None, Some(failure)),
+    };
     if global.output() == Output::Table {
         let word = if outcome.replayed { "was randomized before" } else { "randomized" };
         out.line(&format!("{key} {word}: allocation {} of {}", allocation.id, allocation.at))?;
@@ -69,10 +73,10 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
         out.json(&value)?;
     }
     out.finish()?;
-    Ok(0)
+    unread.map_or(Ok(0), Err)
 }
 
-/// The arm, for whoever asked and may see it. The allocation stands whatever becomes of this.
+/// The arm, for whoever asked and may see it.
 fn shown(
     shell: &Shell,
     store: &Arc<dyn Store>,
@@ -86,7 +90,7 @@ fn shown(
     let viewer = Viewer::Person { actor: by, role };
     let key = allocation::read_key(shell).map_err(|e| {
         let text =
-            format!("allocation {} is made; its arm cannot be read: {}", outcome.allocation.id, e.message);
+            format!("allocation {} is made; its arm is not shown: {}", outcome.allocation.id, e.message);
         Failure { message: text, ..e }
     })?;
     let trial = &shell.trial.study.id;

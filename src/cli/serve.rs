@@ -55,7 +55,11 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
     let state = WebState {
         store: Arc::clone(&store),
         trial: Arc::clone(&shell.trial),
-        environment: "PROD",
+        environment: match shell.config.environment.as_str() {
+            "test" => "TEST",
+            "demo" => "DEMO",
+            _ => "PROD",
+        },
         status: Arc::clone(&status),
         desk: desk(&shell, &store)?,
     };

@@ -1,7 +1,7 @@
 //! What the commands share: the store, the client, the day.
 
 use super::{Failure, Global, exit, trial};
-use crate::access::{Disclosure, Masking};
+use crate::access::Masking;
 use crate::client::{Auth, BackendServices, ClientConfig, FhirClient, Secret, SigningKey};
 use crate::config::Config;
 use crate::pipeline::{Pipeline, Turn, detail, stamp};
@@ -49,6 +49,8 @@ impl Shell {
     pub fn new(global: &Global) -> Result<Shell, Failure> {
         let config = global.config()?;
         let trial = Arc::new(trial::load(&config)?);
+        trial::not_looser(&config, &trial)
+            .map_err(|text| Failure::new(exit::CONFIG, text, "remove the key: the trial says what holds"))?;
         Ok(Shell {
             config,
             trial,
@@ -68,12 +70,7 @@ impl Shell {
     /// Opens the store for reading, while another process may write.
     pub fn look(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_url()?;
-        let chain = Arc::new(chain(&self.config)?);
-        let store = SqliteStore::open_read_only(&self.config.data_dir, chain).map_err(|e| {
-            let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
-            Failure { hint: hint.into(), ..Failure::from(e) }
-        })?;
-        Ok(Arc::new(store))
+        store_to_look_at(&self.config)
     }
 
     /// Writes down under which definition, site file, configuration and version is worked from now on, if
@@ -126,14 +123,10 @@ impl Shell {
         Pipeline::new(Arc::clone(store), Arc::clone(&self.trial)).taking_turns(Arc::clone(&self.turn))
     }
 
-    /// Who is kept from knowing arms, here.
+    /// Who is kept from knowing arms, here: what the trial says, or stricter where the configuration does.
     pub fn masking(&self) -> Masking {
-        let write_back = match self.config.writeback.arm.as_str() {
-            "disclose" => Disclosure::Disclose,
-            "code" => Disclosure::Code,
-            _ => Disclosure::Withhold,
-        };
-        Masking { write_back, ..Masking::strictest() }
+        let write_back = self.config.writeback.disclosure(self.trial.masking.write_back);
+        Masking { write_back, ..self.trial.masking.clone() }
     }
 
     /// The client of the configured server.
@@ -169,6 +162,15 @@ pub fn chain(config: &Config) -> Result<AuditChain, Failure> {
         return Err(Failure::new(exit::CONFIG, text, hint));
     }
     Ok(AuditChain::anchored(Arc::new(FileAnchor::new(&path))))
+}
+
+/// The store of a configuration, for reading.
+pub fn store_to_look_at(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = SqliteStore::open_read_only(&config.data_dir, Arc::new(chain(config)?)).map_err(|e| {
+        let hint = "`trialbridge pull` or `trialbridge import` makes a store; --data-dir names another";
+        Failure { hint: hint.into(), ..Failure::from(e) }
+    })?;
+    Ok(Arc::new(store))
 }
 
 /// The client of the configured server.

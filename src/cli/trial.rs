@@ -1,7 +1,7 @@
 //! Loading the trial definition and the site file for a command.
 
 use super::{Failure, exit};
-use crate::config::Config;
+use crate::config::{Config, strictness, word};
 use crate::protocol::document::SiteFile;
 use crate::protocol::{Definition, Finding, Trial, check};
 use std::fs;
@@ -43,6 +43,30 @@ pub fn load(config: &Config) -> Result<Trial, Failure> {
     let site = site(config)?.map_err(first)?;
     let (trial, findings) = check::check(&definition, &site);
     trial.ok_or_else(|| first(findings))
+}
+
+/// The configuration may tell the hospital less of the arm than the trial allows, never more.
+///
+/// # Errors
+/// A sentence that names both places.
+pub fn not_looser(config: &Config, trial: &Trial) -> Result<(), String> {
+    let allowed = trial.masking.write_back;
+    match config.writeback.arm {
+        Some(arm) if strictness(arm) < strictness(allowed) => {
+            let place = trial.masking_place.as_ref().map_or_else(
+                || "the trial has no [masking]".to_owned(),
+                |place| format!("[masking] write_back at {place}"),
+            );
+            Err(format!(
+                "writeback.arm = \"{}\" ({}) tells the hospital more than the trial allows: {place}, which \
+                 allows \"{}\" at most",
+                word(arm),
+                config.origin,
+                word(allowed)
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn first(findings: Vec<Finding>) -> Failure {

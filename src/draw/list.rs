@@ -2,16 +2,9 @@
 
 use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
-use crate::randomize::seal::{self, Header, Place, SealError, SealedSlot};
-use crate::randomize::{Arm, Arms, Digest, Factor, Plan, Scheme, SealKey, merkle};
+use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
+use crate::randomize::{Arm, Digest, Factor, Held, Plan, Scheme, SealKey};
 use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
-use serde::Deserialize;
-
-/// The public part of a list, as stored.
-#[derive(Deserialize)]
-struct Public {
-    header: Header,
-}
 
 /// A slot that was opened and found to be part of the commitment.
 pub(super) struct Found {
@@ -29,7 +22,7 @@ impl Found {
 }
 
 fn header(list: &AllocationList) -> Result<Header, SealError> {
-    let damaged = || SealError::Damaged { list: list.id.clone(), place: Place::Header };
+    let damaged = || SealError::Damaged { list: list.id.clone(), part: Part::Header };
     let public: Public = serde_json::from_str(&list.json).map_err(|_| damaged())?;
     match public.header.commitment.to_string() == list.commitment && public.header.id == list.id {
         true => Ok(public.header),
@@ -41,13 +34,17 @@ fn header(list: &AllocationList) -> Result<Header, SealError> {
 pub(super) fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Result<Found, SealError> {
     let header = header(list)?;
     let slot: SealedSlot = serde_json::from_slice(sealed)
-        .map_err(|_| SealError::Damaged { list: list.id.clone(), place: Place::List })?;
+        .map_err(|_| SealError::Damaged { list: list.id.clone(), part: Part::List })?;
     let opened = seal::open_slot(&header, &slot, key)?;
+    let part = Part::Slot { stratum: opened.stratum, position: opened.position };
+    let Held::Arm(arm) = opened.held else {
+        return Err(SealError::Damaged { list: list.id.clone(), part });
+    };
     Ok(Found {
-        stratum: 0,
+        stratum: opened.stratum.into(),
         position: opened.position.into(),
-        leaf: seal::leaf(&header.id, opened.position, &opened.salt, opened.arm.expose()),
-        arm: opened.arm,
+        leaf: opened.leaf,
+        arm,
         proof: opened.proof,
     })
 }
@@ -63,13 +60,7 @@ pub(super) fn elsewhere() -> Refusal {
 
 /// What the trial's list follows from besides its seed. None where nobody is to be randomized.
 pub fn plan(trial: &Trial) -> Option<Plan> {
-    let allocation = trial.allocation.as_ref()?;
-    Some(Plan {
-        scheme: Scheme::PermutedBlocks { sizes: allocation.block_sizes.clone() },
-        arms: Arms::new(trial.arms.iter().map(|a| a.name.clone())).ok()?,
-        factors: Vec::new(),
-        total: allocation.total,
-    })
+    trial.plan()
 }
 
 /// Hash of a plan: under another definition a list may be used only as long as this stays.
@@ -137,11 +128,9 @@ fn holds(header: &Header, a: &Allocation, sealed: Option<&[u8]>) -> bool {
         let slot = sealed.and_then(|bytes| serde_json::from_slice::<SealedSlot>(bytes).ok());
         return slot.is_some_and(|slot| slot.proof == proof && i64::from(slot.position) == a.position);
     }
-    let (Ok(leaf), Ok(position)) = (a.leaf.parse::<Digest>(), u64::try_from(a.position)) else {
+    let (stratum, position) = (u32::try_from(a.stratum), u32::try_from(a.position));
+    let (Ok(leaf), Ok(stratum), Ok(position)) = (a.leaf.parse::<Digest>(), stratum, position) else {
         return false;
     };
-    let root = position
-        .checked_sub(1)
-        .and_then(|index| merkle::root_from_proof(leaf, index, header.total.into(), &proof));
-    root == Some(header.commitment)
+    seal::verify_leaf(header, stratum, position, leaf, &proof).is_ok()
 }

@@ -34,18 +34,6 @@ pub enum Missing {
     Unreadable,
 }
 
-impl Missing {
-    pub fn code(self) -> &'static str {
-        match self {
-            Missing::NotFound => "not-found",
-            Missing::Stale => "stale",
-            Missing::Conflict => "conflict",
-            Missing::DateImprecise => "date-imprecise",
-            Missing::Unreadable => "unreadable",
-        }
-    }
-}
-
 /// A finding with its Medication looked up.
 #[derive(Debug)]
 pub struct Seen<'a> {
@@ -249,24 +237,24 @@ impl<'a> Chart<'a> {
         let from = days.or(own).map_or(NaiveDate::MIN, |days| days_before(self.as_of, days));
         // Whatever code they came under, answers that may both be the last have to agree.
         let newest = contenders(&self.answers[variable as usize], |a| &a.effective);
-        let Some(shown) = newest.iter().copied().min_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)))
-        else {
+        let Some(said) = newest.first().map(|a| a.answer) else {
             return Err(Missing::NotFound);
         };
         if newest.iter().all(|a| a.effective.within(from, self.as_of) == Some(false)) {
             return Err(Missing::Stale);
         }
-        if newest.iter().any(|a| a.answer != shown.answer) {
+        if newest.iter().any(|a| a.answer != said) {
             return Err(Missing::Conflict);
         }
-        if shown.answer == Answer::UNREADABLE {
+        if said == Answer::UNREADABLE {
             return Err(Missing::Unreadable);
         }
-        match newest.iter().find(|a| a.effective.within(from, self.as_of) == Some(true)) {
-            Some(_) if shown.effective.within(from, self.as_of) == Some(true) => Ok(shown),
-            Some(a) => Ok(a),
-            None => Err(Missing::DateImprecise),
-        }
+        // Of those that say the same, the one shown does not depend on the order in which they came.
+        newest
+            .into_iter()
+            .filter(|a| a.effective.within(from, self.as_of) == Some(true))
+            .min_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)))
+            .ok_or(Missing::DateImprecise)
     }
 
     /// Completed years on the day of judgement.

@@ -36,17 +36,6 @@ impl Verdict {
     pub fn is_adverse(self) -> bool {
         matches!(self, Verdict::NotMet | Verdict::Excludes)
     }
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Met => "met",
-            Verdict::NotMet => "not-met",
-            Verdict::Clear => "clear",
-            Verdict::Excludes => "excludes",
-            Verdict::NotApplicable => "not-applicable",
-            Verdict::Unknown => "unknown",
-            Verdict::Attest => "attest",
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -87,8 +87,12 @@ fn is_in_the_week(when: &When, until: &When) -> bool {
     }
 }
 
-/// The least and the most of a span that lies in the seven days before.
+/// The least and the most of a treatment that lies in the seven days before.
 fn seconds_in_the_week(when: &When, until: &When) -> (i64, i64) {
+    // A point in time does not say how long it lasted.
+    if !when.text.contains('/') {
+        return (0, WEEK);
+    }
     let most = when.latest.min(until.latest) - when.earliest.max(until.earliest - WEEK);
     let least = if when.timed && until.timed {
         when.latest.min(until.earliest) - when.earliest.max(until.latest - WEEK)
@@ -98,7 +102,5 @@ fn seconds_in_the_week(when: &When, until: &When) -> (i64, i64) {
         let to = when.ended.min(until.first);
         (to - from).num_days().saturating_sub(1) * DAY
     };
-    // A point in time has no length, whatever its uncertainty.
-    let is_span = when.text.contains('/');
-    (if is_span { least.max(0) } else { 0 }, most.clamp(0, WEEK))
+    (least.max(0), most.clamp(0, WEEK))
 }

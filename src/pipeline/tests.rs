@@ -154,7 +154,8 @@ impl World {
             }
             false => Err(Refusal { code: "undetermined".into(), text: "not eligible".into() }.into()),
         });
-        let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
+        let at = stamp(self.now());
+        let request = AllocationRequest { trial, at, ..request(subject, &format!("key {subject}")) };
         self.store.allocate(request, check).map(drop).map_err(|e| e.to_string())
     }
 

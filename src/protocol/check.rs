@@ -1,6 +1,7 @@
 //! The named checks of a definition. Each finds one kind of mistake; all findings are reported.
 //! What prevents compiling is found by `compile`; here stands what compiles and is still wrong.
 
+use super::allocation;
 use super::compile::Trial;
 use super::contradiction;
 use super::document::{Definition, File, Finding, Severity, SiteFile};
@@ -64,7 +65,8 @@ pub fn check(definition: &Definition, site: &SiteFile) -> (Option<Trial>, Vec<Fi
             findings.push(finding(Severity::Error, at.get(&id), "TB-T022", text, hint));
         }
         score_units(trial, &at, &mut findings);
-        allocation(trial, definition, &mut findings);
+        allocation::check(trial, definition, &mut findings);
+        allocation::check_masking(trial, definition, &mut findings);
         site_codes(trial, site, &mut findings);
         patient_identifier(site, &mut findings);
         texts(trial, &at, &mut findings);
@@ -214,6 +216,7 @@ fn unused(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding>) {
             _ => {}
         });
     }
+    variables.extend(trial.factors().iter().filter_map(|f| trial.variable(f.variable()?)));
     let outcomes: HashSet<&str> =
         trial.visits.iter().flat_map(|v| v.outcomes.iter().map(|o| o.get_ref().as_str())).collect();
     for file in &definition.files {
@@ -378,36 +381,6 @@ fn score_units(trial: &Trial, at: &Places<'_>, findings: &mut Vec<Finding>) {
             let text = format!("variable `{id}` is in `{found}`, and the scores expect `{unit}`");
             findings.push(finding(Severity::Error, at.get(id), "TB-T023", text, "change the canonical unit"));
         }
-    }
-}
-
-fn allocation(trial: &Trial, definition: &Definition, findings: &mut Vec<Finding>) {
-    let mut report = |severity, text: &str, hint: &str| {
-        let place = definition
-            .files
-            .iter()
-            .find_map(|f| Some(f.place(f.document.allocation.as_ref()?.span())))
-            .unwrap_or_else(|| "trial".into());
-        findings.push(finding(severity, place, "TB-T024", text.to_owned(), hint));
-    };
-    let Some(a) = &trial.allocation else {
-        report(Severity::Warning, "the trial has no [allocation]", "without it nobody can be randomized");
-        return;
-    };
-    if trial.arms.len() < 2 {
-        report(Severity::Error, "randomization needs at least two arms", "add [[arm]]");
-    }
-    if a.scheme != "permuted-blocks" {
-        report(Severity::Error, "the allocation scheme is not known", "permuted-blocks");
-        return;
-    }
-    let scheme = crate::randomize::Scheme::PermutedBlocks { sizes: a.block_sizes.clone() };
-    let arms = match crate::randomize::Arms::new(trial.arms.iter().map(|arm| arm.name.clone())) {
-        Ok(arms) => arms,
-        Err(error) => return report(Severity::Error, &error.to_string(), "correct the [[arm]] sections"),
-    };
-    if let Err(error) = scheme.check(&arms, a.total) {
-        report(Severity::Error, &error.to_string(), "correct block_sizes or total");
     }
 }
 

@@ -1,24 +1,33 @@
 //! A definition and a site, compiled into what the evaluation reads.
 
+use super::allocation::{self, Allocation, Known, Problem};
 use super::codes::{Codes, Target};
 use super::document::{Definition, File, Finding, Severity, SiteFile};
+use super::factor::Factor;
 use super::rule::{Rule, Scope};
 use super::schema::{self, CriterionKind};
 use super::site::Site;
 use super::variable::{self, Variable};
+use crate::access::Masking;
 use crate::clinical::unit::UnitError;
 use crate::fact::Index;
 use crate::protocol::document::hex;
+use crate::randomize::{Arms, Plan};
 use crate::score;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use toml::Spanned;
 
 /// A trial, ready to be evaluated.
 #[derive(Debug)]
 pub struct Trial {
     pub study: schema::Study,
     pub arms: Vec<schema::Arm>,
-    pub allocation: Option<schema::Allocation>,
+    pub allocation: Option<Allocation>,
+    /// Who may see arms. A trial that says nothing has [`Masking::strictest`].
+    pub masking: Masking,
+    /// Where `[masking]` stands, for findings: `trial.toml:41`.
+    pub masking_place: Option<String>,
     pub choices: Vec<schema::Choice>,
     pub visits: Vec<schema::Visit>,
     pub variables: Vec<Variable>,
@@ -74,6 +83,18 @@ impl Trial {
     pub fn shipped() -> Trial {
         Trial::compile(&Definition::shipped(), &SiteFile::default())
             .expect("the shipped trial is compiled by a test of every build")
+    }
+
+    /// What a list of this trial follows from, besides its seed. None where the trial has no `[allocation]`,
+    /// or arms between which nobody could be randomized.
+    pub fn plan(&self) -> Option<Plan> {
+        let arms = Arms::new(self.arms.iter().map(|arm| arm.name.clone())).ok()?;
+        Some(self.allocation.as_ref()?.plan(arms))
+    }
+
+    /// The factors of the randomization, in the plan's order.
+    pub fn factors(&self) -> &[Factor] {
+        self.allocation.as_ref().map_or(&[], |a| &a.factors)
     }
 
     pub fn variable(&self, id: &str) -> Option<Index> {
@@ -133,11 +154,14 @@ impl<'a> Compiler<'a> {
         self.look_alikes(&variable_index);
         let scores = self.scores();
         let criteria = self.criteria(&variables, &variable_index, &value_set_index, &scores.0);
-        let allocations: Vec<_> = files.iter().filter_map(|f| f.document.allocation.as_ref()).collect();
+        let allocation = self.allocation(&variables, &scores.0);
+        let masking = self.masking();
         Some(Trial {
             study,
             arms: files.iter().flat_map(|f| f.document.arm.iter().cloned()).collect(),
-            allocation: allocations.first().map(|a| a.get_ref().clone()),
+            allocation,
+            masking: masking.0,
+            masking_place: masking.1,
             choices: files.iter().flat_map(|f| f.document.choice.iter().cloned()).collect(),
             visits: files.iter().flat_map(|f| f.document.visit.iter().cloned()).collect(),
             variables,
@@ -315,6 +339,51 @@ impl<'a> Compiler<'a> {
             }
         }
         (names, options, spread)
+    }
+
+    /// The only section of its kind, with its file.
+    fn only<T>(
+        &mut self,
+        name: &str,
+        of: impl Fn(&'a File) -> Option<&'a Spanned<T>>,
+    ) -> Option<(&'a File, &'a Spanned<T>)> {
+        let mut found = self.definition.files.iter().filter_map(|f| Some((f, of(f)?)));
+        let first = found.next();
+        if let Some((file, second)) = found.next() {
+            let place = file.place(second.span());
+            self.error(place, "TB-T004", format!("a second [{name}] section"), "keep one");
+        }
+        first
+    }
+
+    fn problems(&mut self, file: &File, problems: Vec<Problem>) {
+        for problem in problems {
+            self.error(file.place(problem.span), problem.id, problem.text, &problem.hint);
+        }
+    }
+
+    fn allocation(&mut self, variables: &[Variable], scores: &[&'static str]) -> Option<Allocation> {
+        let (file, section) = self.only("allocation", |f| f.document.allocation.as_ref())?;
+        let known = Known { variables, scores, text: &file.text };
+        match allocation::compile(section.get_ref(), &known) {
+            Ok(allocation) => Some(allocation),
+            Err(problems) => {
+                self.problems(file, problems);
+                None
+            }
+        }
+    }
+
+    fn masking(&mut self) -> (Masking, Option<String>) {
+        let Some((file, section)) = self.only("masking", |f| f.document.masking.as_ref()) else {
+            return (Masking::strictest(), None);
+        };
+        let masking = allocation::masking(section.get_ref()).unwrap_or_else(|problems| {
+            self.problems(file, problems);
+            // Nothing runs with findings.
+            Masking::strictest()
+        });
+        (masking, Some(file.place(section.span())))
     }
 
     fn criteria(

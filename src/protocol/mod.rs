@@ -1,10 +1,12 @@
 //! The trial definition: read from TOML, compiled, checked. A second trial needs no Rust.
 
+pub mod allocation;
 pub mod check;
 pub mod codes;
 pub mod compile;
 mod contradiction;
 pub mod document;
+pub mod factor;
 pub mod rule;
 pub mod schema;
 pub mod site;

@@ -1,6 +1,7 @@
 //! The trial definition as it is written: TOML, unknown keys refused. A trial is a folder of
 //! `*.toml` files; each file may hold any of the sections.
 
+use crate::access::Disclosure;
 use crate::score;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ pub struct Document {
     #[serde(default)]
     pub arm: Vec<Arm>,
     pub allocation: Option<Spanned<Allocation>>,
+    pub masking: Option<Spanned<Masking>>,
     pub scores: Option<Scores>,
     #[serde(default)]
     pub choice: Vec<Choice>,
@@ -56,16 +58,62 @@ pub struct Arm {
     pub description: String,
 }
 
+/// How participants come to their arms. Which keys go together is said by the scheme; see
+/// `protocol::allocation`.
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Allocation {
-    pub total: u32,
-    /// `permuted-blocks`.
-    pub scheme: String,
-    pub block_sizes: Vec<u32>,
+    pub total: Spanned<u32>,
+    /// `permuted-blocks`, `complete`, `biased-coin`, `big-stick`, `minimization` or `imported`.
+    pub scheme: Spanned<String>,
+    pub block_sizes: Option<Spanned<Vec<u32>>>,
+    /// Of the arm that is behind, or that leaves the least imbalance. A decimal.
+    pub probability: Option<Spanned<toml::Value>>,
+    /// The greatest imbalance that is let stand.
+    pub limit: Option<Spanned<u32>>,
+    /// `range`, `variance` or `standard-deviation`.
+    pub distance: Option<Spanned<String>>,
+    /// Of an imported list: every arm must come equally often in it.
+    pub equal: Option<Spanned<bool>>,
     /// Days for which a screening decision may be used for randomization.
     #[serde(default = "one")]
     pub decision_valid_days: u32,
+    #[serde(default)]
+    pub factor: Vec<Factor>,
+}
+
+/// What a list is stratified by, or what is minimized over.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Factor {
+    pub name: Spanned<String>,
+    /// A variable, or `sex`, `age`, `dialysis`.
+    pub variable: Option<Spanned<String>>,
+    pub score: Option<Spanned<String>>,
+    /// Answers of a coded variable, one level each; several in one level are joined by `+`.
+    #[serde(default)]
+    pub levels: Vec<Spanned<String>>,
+    /// Classes of a score, written like `levels`.
+    #[serde(default)]
+    pub class: Vec<Spanned<String>>,
+    /// Where a number's levels meet, ascending; a number that is equal to a cut belongs above it.
+    #[serde(default)]
+    pub cuts: Vec<Spanned<toml::Value>>,
+    /// For minimization; 1 if it is not said.
+    pub weight: Option<Spanned<toml::Value>>,
+}
+
+/// Who is kept from knowing arms.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Masking {
+    /// Roles that may see the arm of a committed allocation.
+    pub arm_visible_to: Vec<Spanned<String>>,
+    /// The most that may be written to the hospital.
+    pub write_back: Disclosure,
+    /// Who is masked, for people.
+    pub text: String,
+    pub source: String,
 }
 
 fn one() -> u32 {

@@ -87,6 +87,14 @@ macro_rules! exact {
             }
         }
 
+        /// As text: a number would become a binary fraction.
+        impl serde::Serialize for $name {
+            /// The decimal as text: a number has more than one spelling.
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             /// A decimal as text, or a number as TOML has it.
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -223,5 +231,10 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(read(text), expected, "{text}");
         }
+        // In JSON, where numbers are kept as text in this binary, it is written and read as text.
+        let weight: Weight = "0.5".parse().expect("a weight");
+        let json = serde_json::to_string(&weight).expect("a text");
+        assert_eq!(json, "\"0.5\"");
+        assert_eq!(serde_json::from_str::<Weight>(&json).ok(), Some(weight));
     }
 }

@@ -14,10 +14,13 @@
 
 pub mod arms;
 mod blocks;
+pub mod bundle;
 mod coin;
 pub mod digest;
 pub mod exact;
+mod header;
 pub mod import;
+mod layout;
 pub mod merkle;
 pub mod minimize;
 pub mod plan;
@@ -26,6 +29,7 @@ pub mod scheme;
 pub mod seal;
 pub mod secret;
 pub mod simulate;
+pub mod statistician;
 pub mod stream;
 mod study;
 
@@ -38,7 +42,8 @@ pub use exact::{Probability, Weight};
 pub use plan::{AssignError, Content, Factor, Past, Place, Plan, assign, draw_up};
 pub use scheme::{Distance, Scheme, SchemeError, Slot, generate};
 pub use seal::{
-    Header, Opened, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal, seal, verify_allocation,
-    verify_list, verify_sealed,
+    Entropy, Header, Opened, Order, Public, Revealed, SealError, SealedList, SealedSlot, open_slot, reveal,
+    reveal_to, seal, verify_allocation, verify_leaf, verify_list, verify_sealed,
 };
-pub use secret::{Arm, Salt, SealKey, Seed};
+pub use secret::{Arm, Ephemeral, Held, Salt, SealKey, Seed, StatisticianSecret};
+pub use statistician::{SealedRecipe, StatisticianKey};

@@ -12,7 +12,7 @@ use super::{
     secret::Seed,
     stream::Stream,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32};
 
 /// How a list is drawn up. In a trial definition:
@@ -21,7 +21,7 @@ use std::{fmt, num::NonZeroU32};
 /// [allocation.permuted-blocks]
 /// sizes = [4, 6]
 /// ```
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Scheme {
     /// Blocks, each a uniform permutation of equally many slots per arm. Every block's size is
@@ -41,7 +41,7 @@ pub enum Scheme {
 }
 
 /// How far apart the arms stand at one level of a factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distance {
     /// The most given arm's count less the least given arm's.

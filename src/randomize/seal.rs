@@ -1,75 +1,48 @@
 //! The sealed list: what the database may hold before anyone is randomized.
 //!
-//! Every slot is encrypted by itself, at one length whatever its arm, and hashed with a salt into a
-//! Merkle tree whose root is the list's commitment. A draw opens one slot and checks it against the
-//! commitment before it gives the arm. The recipe (seed, scheme, arms) is sealed beside the slots, so
-//! that after the trial everything can be drawn up again and compared.
+//! Every slot is encrypted by itself, at one length whatever it holds, and hashed with a salt into a
+//! Merkle tree whose root is the list's commitment. One tree stands over all strata, in order. A draw opens
+//! one slot and checks it against the commitment before it gives the arm. The recipe (seed, scheme, arms,
+//! factors) is sealed beside the slots, to the service's key and to each statistician's, so that after the
+//! trial everything can be drawn up again and compared.
 //!
-//! Never in a sealed list: an arm, a salt, a block size, the seed, the key. What an altered byte does:
-//! an error, never another arm.
+//! Never in a sealed list: an arm, a salt, a block size, the seed, a key. What an altered byte does: an
+//! error, never another arm.
 //!
-//! Cipher: XChaCha20-Poly1305. Layout of every byte: `docs/randomization.md`.
+//! Ciphers: XChaCha20-Poly1305, HPKE. Layout of every byte: `docs/randomization.md`.
 
+pub use super::header::{FORMAT, FORMAT_V1, FactorLevels, Header, Origin, Stratum};
 use super::{
-    arms::Arms,
-    digest::{Digest, Hex, Transcript, hex_array, to_hex},
+    digest::{Digest, Hex, hex_array},
+    header::Version,
+    layout::{self, key_id},
     merkle,
-    recipe::{self, RECIPE_BYTES, Recipe},
-    scheme::{Scheme, SchemeError, Slot, generate},
-    secret::{Arm, Salt, SealKey, Seed},
-};
-use orion::hazardous::{
-    aead::xchacha20poly1305::{Nonce, SecretKey, XChaCha20Poly1305},
-    mac::poly1305::POLY1305_OUTSIZE,
+    plan::{self, Content, Plan, draw_up},
+    recipe::{self, Recipe},
+    scheme::SchemeError,
+    secret::{Ephemeral, Held, Salt, SealKey, Seed, StatisticianSecret},
+    statistician::{self, SealedRecipe, StatisticianKey},
 };
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
-
-/// The form of the list that this code writes and reads.
-pub const FORMAT: &str = "trialbridge/sealed-list/v1";
-
-const NONCE_BYTES: usize = 24;
-/// Salt, length of the arm's name, the name, zeros.
-const SLOT_BYTES: usize = 32 + 1 + Arms::LONGEST;
-
-/// What anyone may know of a list, and what its seals are bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Header {
-    /// Always [`FORMAT`].
-    pub format: String,
-    /// The list's name, unique in the installation.
-    pub id: String,
-    /// The trial's identifier.
-    pub trial: String,
-    /// The hash of the trial definition that was in force.
-    pub definition: Digest,
-    /// The name of the method, without block sizes.
-    pub scheme: String,
-    /// How many arms there are.
-    pub arms: u32,
-    /// How many slots there are.
-    pub total: u32,
-    /// The Merkle root over all slots: to be recorded outside before the first participant.
-    pub commitment: Digest,
-    /// Which key seals the list: 16 hexadecimal digits of a hash of it, to tell a wrong key from damage.
-    pub key_id: String,
-}
+use std::fmt;
 
 /// One slot as it is stored. A draw needs this and the [`Header`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedSlot {
-    /// Place in the list, from 1.
+    /// Number of the stratum, from 0.
+    #[serde(default)]
+    pub stratum: u32,
+    /// Place in the stratum, from 1.
     pub position: u32,
     pub nonce: Hex,
-    /// Of the same length for every arm.
+    /// Of the same length whatever the slot holds.
     pub ciphertext: Hex,
     /// The inclusion proof, lowest hash first. Leaves are salted, so it tells nothing by itself.
     pub proof: Vec<Digest>,
 }
 
-/// The recipe of the list, sealed: seed, block sizes, arms.
+/// The recipe of the list, sealed to the service's key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedSeed {
@@ -77,17 +50,28 @@ pub struct SealedSeed {
     pub ciphertext: Hex,
 }
 
+/// The public part of a list, as it is stored beside the slots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    pub header: Header,
+    pub sealed_seed: SealedSeed,
+    /// One a statistician, in the order of [`Header::statisticians`].
+    #[serde(default)]
+    pub sealed_recipes: Vec<SealedRecipe>,
+}
+
 /// A whole list, closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealedList {
-    pub header: Header,
+    pub public: Public,
+    /// In order of stratum and position.
     pub slots: Vec<SealedSlot>,
-    pub sealed_seed: SealedSeed,
 }
 
 /// What a list is drawn up for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Order<'a> {
     /// See [`Header::id`].
     pub id: &'a str,
@@ -95,29 +79,56 @@ pub struct Order<'a> {
     pub trial: &'a str,
     /// See [`Header::definition`].
     pub definition: Digest,
-    pub scheme: &'a Scheme,
-    pub arms: &'a Arms,
-    pub total: u32,
+    pub plan: &'a Plan,
+    /// The list itself where it was made elsewhere, in order of stratum and position. Otherwise the plan
+    /// and the seed give it.
+    pub imported: Option<&'a [plan::Place]>,
+    /// Whose keys the recipe is sealed to, besides the service's. Empty: only the service's key opens it.
+    pub statisticians: &'a [StatisticianKey],
+}
+
+/// The random bytes of one sealing, made for it and for nothing else.
+pub struct Entropy {
+    /// The list and its salts follow from it; of an imported list the salts alone.
+    pub seed: Seed,
+    /// Makes nonces. It need not be kept or hidden.
+    pub nonce_seed: [u8; 32],
+    /// Makes the ephemeral secrets of the seals to statisticians. To be dropped afterwards.
+    pub ephemeral: Ephemeral,
 }
 
 /// One slot, opened and found to be part of the commitment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Opened {
+    pub stratum: u32,
     pub position: u32,
-    pub arm: Arm,
-    /// With the proof, shows to whoever has the commitment that the arm was fixed beforehand.
+    pub held: Held,
+    /// With the proof, shows to whoever has the commitment that the content was fixed beforehand.
     pub salt: Salt,
+    /// The hash of the content with its salt. May be stored: without the salt it tells nothing.
+    pub leaf: Digest,
     pub proof: Vec<Digest>,
 }
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened(stratum {}, position {} [hidden])", self.stratum, self.position)
+    }
+}
+
 /// A whole list, opened and drawn up again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Revealed {
     pub seed: Seed,
-    pub scheme: Scheme,
-    pub arms: Arms,
-    /// In order of position.
-    pub slots: Vec<Slot>,
+    pub plan: Plan,
+    /// In order of stratum and position.
+    pub places: Vec<plan::Place>,
+}
+
+impl fmt::Debug for Revealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Revealed({} places [hidden])", self.places.len())
+    }
 }
 
 /// Why a list was not sealed, or not opened.
@@ -128,82 +139,210 @@ pub enum SealError {
     #[error("an allocation list needs {what}; nothing was sealed")]
     Nameless { what: &'static str },
     #[error(
+        "the names of arms, factors and levels are too long to be sealed at one length; nothing was sealed. \
+         Shorten them"
+    )]
+    Wordy,
+    #[error(
+        "{part} of the imported list is not where it must be or names no arm of the trial; nothing was sealed"
+    )]
+    Imported { part: Part },
+    #[error("the statistician's key {id} cannot be encrypted to, or was given twice; nothing was sealed")]
+    Recipient { id: String },
+    #[error(
         "allocation list {list}: the key given is not the one it was sealed with (key {expected} is expected); \
          nothing was opened. Configure the key that `allocation generate` wrote"
     )]
     WrongKey { list: String, expected: String },
     #[error(
-        "allocation list {list}: {place} is not as it was sealed; nothing was opened. The stored list was \
+        "allocation list {list} is not sealed to the statistician's key {found}; nothing was opened. Its header \
+         names the keys that open it"
+    )]
+    NotSealedTo { list: String, found: String },
+    #[error(
+        "allocation list {list}: {part} is not as it was sealed; nothing was opened. The stored list was \
          altered or damaged: stop randomizing, keep the database as it is, restore a verified copy"
     )]
-    Damaged { list: String, place: Place },
+    Damaged { list: String, part: Part },
     #[error(
-        "allocation list {list}: {place} is not part of commitment {commitment}. The list or the commitment \
+        "allocation list {list}: {part} is not part of commitment {commitment}. The list or the commitment \
          was exchanged: stop randomizing and compare with the commitment recorded before the first participant"
     )]
-    Uncommitted { list: String, place: Place, commitment: Digest },
+    Uncommitted { list: String, part: Part, commitment: Digest },
 }
 
-/// A place in a sealed list, for errors.
+/// A part of a sealed list, for errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Part {
     Header,
-    Slot(u32),
+    Slot {
+        stratum: u32,
+        position: u32,
+    },
     SealedSeed,
+    SealedRecipe,
     /// All slots together.
     List,
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Header => f.write_str("the header"),
-            Place::Slot(position) => write!(f, "slot {position}"),
-            Place::SealedSeed => f.write_str("the sealed seed"),
-            Place::List => f.write_str("the list drawn up from the seed"),
+            Part::Header => f.write_str("the header"),
+            // Strata are counted from 1 for a reader.
+            Part::Slot { stratum, position } => {
+                write!(f, "slot {position} of stratum {}", u64::from(*stratum) + 1)
+            }
+            Part::SealedSeed => f.write_str("the sealed seed"),
+            Part::SealedRecipe => f.write_str("the recipe sealed to the statistician"),
+            Part::List => f.write_str("the list drawn up from the seed"),
         }
     }
 }
 
-/// Draws up a list and closes it.
-///
-/// `nonce_seed` is 32 fresh random bytes; it need not be kept or hidden.
+/// Draws up a list, or takes the one imported, and closes it.
 ///
 /// # Errors
-/// [`SealError::Scheme`] where no such list exists, [`SealError::Nameless`] without list id or trial.
-pub fn seal(
-    order: &Order<'_>,
-    seed: &Seed,
-    key: &SealKey,
-    nonce_seed: &[u8; 32],
-) -> Result<SealedList, SealError> {
+/// [`SealError::Scheme`] where no such list exists, [`SealError::Nameless`] without list id or trial,
+/// [`SealError::Imported`], [`SealError::Wordy`], [`SealError::Recipient`].
+pub fn seal(order: &Order<'_>, key: &SealKey, entropy: &Entropy) -> Result<SealedList, SealError> {
     for (text, what) in [(order.id, "an id"), (order.trial, "the identifier of its trial")] {
         if text.is_empty() {
             return Err(SealError::Nameless { what });
         }
     }
-    let slots = generate(order.scheme, order.arms, order.total, seed)?;
-    let (commitment, proofs) = merkle::proofs(&leaves(order.id, order.arms, &slots, seed));
-    let header = Header {
-        format: FORMAT.to_owned(),
-        id: order.id.to_owned(),
-        trial: order.trial.to_owned(),
-        definition: order.definition,
-        scheme: order.scheme.public_name().to_owned(),
-        arms: order.arms.count(),
-        total: order.total,
-        commitment,
-        key_id: key_id(key),
+    let recipe = Recipe {
+        seed: entropy.seed.clone(),
+        plan: order.plan.clone(),
+        imported: order.imported.map(<[plan::Place]>::to_vec),
     };
-    let sealed = slots.iter().zip(proofs).map(|(slot, proof)| {
-        let plain = slot_bytes(&salt(seed, slot.position), &order.arms.names()[slot.arm]);
-        let (nonce, ciphertext) = close(key, nonce_seed, &slot_context(&header, slot.position), &plain[..]);
-        SealedSlot { position: slot.position, nonce, ciphertext, proof }
+    let plain = recipe.to_bytes().ok_or(SealError::Wordy)?;
+    let places = recipe.places()?;
+    let ids: Vec<String> = order.statisticians.iter().map(StatisticianKey::id).collect();
+    if let Some(id) = ids.iter().enumerate().find(|(at, id)| ids[..*at].contains(id)).map(|(_, id)| id) {
+        return Err(SealError::Recipient { id: id.clone() });
+    }
+    let mut header = recipe.header(order, &places, key_id(key), ids);
+    let (commitment, proofs) = merkle::proofs(&recipe.leaves(&header, &places)?);
+    header.commitment = commitment;
+
+    let nonces = &entropy.nonce_seed;
+    let sealed = places.iter().zip(proofs).map(|(place, proof)| {
+        let (stratum, position) = (place.stratum, place.position);
+        let salt = layout::salt(Version::V2, &recipe.seed, stratum, position);
+        let held = recipe.held(place)?;
+        let context = layout::slot_context(&header, Version::V2, stratum, position);
+        let (nonce, ciphertext) = layout::close(key, nonces, &context, &layout::slot_bytes(&salt, &held));
+        Ok(SealedSlot { stratum, position, nonce, ciphertext, proof })
     });
-    let slots = sealed.collect();
-    let recipe = Recipe { seed: seed.clone(), scheme: order.scheme.clone(), arms: order.arms.clone() };
-    let (nonce, ciphertext) = close(key, nonce_seed, &seed_context(&header), &recipe.to_bytes()[..]);
-    Ok(SealedList { header, slots, sealed_seed: SealedSeed { nonce, ciphertext } })
+    let slots = sealed.collect::<Result<Vec<_>, SealError>>()?;
+    let context = layout::seed_context(&header, Version::V2);
+    let (nonce, ciphertext) = layout::close(key, nonces, &context, &plain);
+    let context = layout::recipe_context(&header);
+    let sealed_recipes = order
+        .statisticians
+        .iter()
+        .map(|to| {
+            statistician::seal_to(to, &entropy.ephemeral, &context, &plain)
+                .ok_or_else(|| SealError::Recipient { id: to.id() })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let public = Public { header, sealed_seed: SealedSeed { nonce, ciphertext }, sealed_recipes };
+    Ok(SealedList { public, slots })
+}
+
+impl Recipe {
+    /// The list: drawn up, or as it was imported.
+    fn places(&self) -> Result<Vec<plan::Place>, SealError> {
+        let Some(imported) = &self.imported else { return Ok(draw_up(&self.plan, &self.seed)?) };
+        let strata = self.plan.strata().len();
+        let mut expected = (0, 1);
+        for place in imported {
+            if place.stratum > expected.0 {
+                expected = (place.stratum, 1);
+            }
+            let right = (place.stratum, place.position) == expected && (place.stratum as usize) < strata;
+            if !right || !matches!(place.content, Content::Arm(arm) if arm < self.plan.arms.names().len()) {
+                return Err(SealError::Imported { part: part(place.stratum, place.position) });
+            }
+            expected.1 += 1;
+        }
+        if imported.is_empty() {
+            return Err(SealError::Imported { part: Part::List });
+        }
+        Ok(imported.clone())
+    }
+
+    /// The header of a new list; its commitment is still to be filled in.
+    fn header(
+        &self,
+        order: &Order<'_>,
+        places: &[plan::Place],
+        key_id: String,
+        statisticians: Vec<String>,
+    ) -> Header {
+        Header {
+            format: FORMAT.to_owned(),
+            id: order.id.to_owned(),
+            trial: order.trial.to_owned(),
+            definition: order.definition,
+            origin: self.origin(),
+            scheme: self.plan.scheme.public_name().to_owned(),
+            arms: self.plan.arms.count(),
+            strata: self.strata(places),
+            factors: self.factors(),
+            total: self.plan.total,
+            commitment: Digest([0; 32]),
+            key_id,
+            statisticians,
+        }
+    }
+
+    fn strata(&self, places: &[plan::Place]) -> Vec<Stratum> {
+        let mut strata: Vec<Stratum> =
+            self.plan.strata().into_iter().map(|label| Stratum { label, slots: 0 }).collect();
+        for place in places {
+            if let Some(stratum) = strata.get_mut(place.stratum as usize) {
+                stratum.slots += 1;
+            }
+        }
+        strata
+    }
+
+    fn factors(&self) -> Vec<FactorLevels> {
+        let factors = self.plan.factors.iter();
+        factors.map(|f| FactorLevels { name: f.name.clone(), levels: f.levels.clone() }).collect()
+    }
+
+    fn held(&self, place: &plan::Place) -> Result<Held, SealError> {
+        let part = part(place.stratum, place.position);
+        Held::of(&place.content, &self.plan.arms).ok_or(SealError::Imported { part })
+    }
+
+    /// The leaves of all places, in order.
+    fn leaves(&self, header: &Header, places: &[plan::Place]) -> Result<Vec<Digest>, SealError> {
+        let version = header.version().unwrap_or(Version::V2);
+        let leaf = |place: &plan::Place| {
+            let salt = layout::salt(version, &self.seed, place.stratum, place.position);
+            Ok(layout::leaf(header, place.stratum, place.position, &salt, &self.held(place)?))
+        };
+        places.iter().map(leaf).collect()
+    }
+
+    /// Draws up the list and compares it with what the header says of it, the commitment above all.
+    fn check(&self, header: &Header, version: Version) -> Result<Vec<plan::Place>, SealError> {
+        let places = self.places()?;
+        let described = header.scheme == self.plan.scheme.public_name()
+            && header.arms == self.plan.arms.count()
+            && header.total == self.plan.total
+            && header.origin == self.origin()
+            && (version == Version::V1
+                || header.strata == self.strata(&places) && header.factors == self.factors());
+        if described && merkle::root(&self.leaves(header, &places)?) == header.commitment {
+            return Ok(places);
+        }
+        Err(uncommitted(header, Part::List))
+    }
 }
 
 /// Opens one slot and checks that it is part of the list's commitment.
@@ -212,60 +351,108 @@ pub fn seal(
 /// [`SealError::WrongKey`]; [`SealError::Damaged`] where header or slot was altered;
 /// [`SealError::Uncommitted`] where the slot was sealed with this key but not in this list.
 pub fn open_slot(header: &Header, slot: &SealedSlot, key: &SealKey) -> Result<Opened, SealError> {
-    check_header(header, key)?;
-    let place = Place::Slot(slot.position);
-    let damaged = || SealError::Damaged { list: header.id.clone(), place };
-    let plain: Zeroizing<[u8; SLOT_BYTES]> =
-        open(key, &slot.nonce, &slot.ciphertext, &slot_context(header, slot.position)).ok_or_else(damaged)?;
-    let (salt, arm) = read_slot_bytes(&plain).ok_or_else(damaged)?;
-    verify_allocation(header, slot.position, arm.expose(), &salt, &slot.proof)?;
-    Ok(Opened { position: slot.position, arm, salt, proof: slot.proof.clone() })
+    let version = check_header(header)?;
+    check_key(header, key)?;
+    let (stratum, position) = (slot.stratum, slot.position);
+    let damaged = || SealError::Damaged { list: header.id.clone(), part: part(stratum, position) };
+    let context = layout::slot_context(header, version, stratum, position);
+    if slot.ciphertext.0.len() != layout::slot_length(version) + layout::TAG_BYTES {
+        return Err(damaged());
+    }
+    let plain = layout::open(key, &slot.nonce, &slot.ciphertext, &context).ok_or_else(damaged)?;
+    let (salt, held) = layout::read_slot_bytes(version, &plain).ok_or_else(damaged)?;
+    let leaf = layout::leaf(header, stratum, position, &salt, &held);
+    verify_leaf(header, stratum, position, leaf, &slot.proof)?;
+    Ok(Opened { stratum, position, held, salt, leaf, proof: slot.proof.clone() })
 }
 
-/// Does this arm, at this position, belong to the commitment in `header`? Needs no key: a monitor can
-/// ask it of an allocation that was opened to them.
+/// Does this leaf, at this place, belong to the commitment in `header`? Needs neither key nor arm: this is
+/// what the rows of the allocations are checked with.
+///
+/// # Errors
+/// [`SealError::Uncommitted`] where it does not.
+pub fn verify_leaf(
+    header: &Header,
+    stratum: u32,
+    position: u32,
+    leaf: Digest,
+    proof: &[Digest],
+) -> Result<(), SealError> {
+    let index = header.index(stratum, position);
+    let root = index.and_then(|index| merkle::root_from_proof(leaf, index, header.slots(), proof));
+    if root == Some(header.commitment) {
+        return Ok(());
+    }
+    Err(uncommitted(header, part(stratum, position)))
+}
+
+/// Does what was held at this place belong to the commitment in `header`? Needs no key: a monitor can ask it
+/// of a slot that was opened to them.
 ///
 /// # Errors
 /// [`SealError::Uncommitted`] where it does not.
 pub fn verify_allocation(
     header: &Header,
-    position: u32,
-    arm: &str,
+    (stratum, position): (u32, u32),
+    held: &Held,
     salt: &Salt,
     proof: &[Digest],
 ) -> Result<(), SealError> {
-    let root = position.checked_sub(1).and_then(|index| {
-        let leaf = leaf(&header.id, position, salt, arm);
-        merkle::root_from_proof(leaf, index.into(), header.total.into(), proof)
-    });
-    if root == Some(header.commitment) {
-        return Ok(());
-    }
-    Err(uncommitted(header, Place::Slot(position)))
+    verify_leaf(header, stratum, position, layout::leaf(header, stratum, position, salt, held), proof)
 }
 
-/// Opens the seed, draws the whole list up again and checks it against the commitment. For the end of
-/// the trial: afterwards every arm is known.
+/// Opens the recipe with the service's key, draws the whole list up again and checks it against the
+/// commitment. For the end of the trial: afterwards every arm is known.
 ///
 /// The stored slots are not looked at, so that a damaged one does not stop the statistician; use
 /// [`verify_sealed`] to check them.
 ///
 /// # Errors
 /// [`SealError::WrongKey`], [`SealError::Damaged`], [`SealError::Uncommitted`].
-pub fn reveal(list: &SealedList, key: &SealKey) -> Result<Revealed, SealError> {
+pub fn reveal(list: &Public, key: &SealKey) -> Result<Revealed, SealError> {
     let header = &list.header;
-    check_header(header, key)?;
-    let damaged = || SealError::Damaged { list: header.id.clone(), place: Place::SealedSeed };
+    let version = check_header(header)?;
+    check_key(header, key)?;
+    let damaged = || SealError::Damaged { list: header.id.clone(), part: Part::SealedSeed };
+    let context = layout::seed_context(header, version);
     let sealed = &list.sealed_seed;
-    let plain: Zeroizing<[u8; RECIPE_BYTES]> =
-        open(key, &sealed.nonce, &sealed.ciphertext, &seed_context(header)).ok_or_else(damaged)?;
-    let Recipe { seed, scheme, arms } = recipe::read(&plain).ok_or_else(damaged)?;
-    let slots = verify_list(header, &seed, &scheme, &arms)?;
-    Ok(Revealed { seed, scheme, arms, slots })
+    let plain = layout::open(key, &sealed.nonce, &sealed.ciphertext, &context).ok_or_else(damaged)?;
+    let recipe = recipe::read(header, version, &plain).ok_or_else(damaged)?;
+    recipe.revealed(header, version)
+}
+
+/// [`reveal`] with a statistician's secret key, from the header and the recipes sealed to statisticians.
+///
+/// # Errors
+/// [`SealError::NotSealedTo`], [`SealError::Damaged`], [`SealError::Uncommitted`].
+pub fn reveal_to(
+    header: &Header,
+    recipes: &[SealedRecipe],
+    secret: &StatisticianSecret,
+) -> Result<Revealed, SealError> {
+    let version = check_header(header)?;
+    let id = StatisticianKey::of(secret).id();
+    let sealed = recipes.iter().find(|sealed| sealed.key == id);
+    let sealed = sealed.filter(|_| version == Version::V2 && header.statisticians.contains(&id));
+    let sealed =
+        sealed.ok_or_else(|| SealError::NotSealedTo { list: header.id.clone(), found: id.clone() })?;
+    let damaged = || SealError::Damaged { list: header.id.clone(), part: Part::SealedRecipe };
+    let context = layout::recipe_context(header);
+    let plain = statistician::open_sealed(sealed, secret, &context).ok_or_else(damaged)?;
+    let recipe = recipe::read(header, version, &plain).ok_or_else(damaged)?;
+    recipe.revealed(header, version)
+}
+
+impl Recipe {
+    fn revealed(self, header: &Header, version: Version) -> Result<Revealed, SealError> {
+        let places = self.check(header, version)?;
+        Ok(Revealed { seed: self.seed, plan: self.plan, places })
+    }
 }
 
 /// Draws the list up again from its revealed parts and compares it with the commitment. Needs no key:
-/// this is what a statistician does after the trial, here or in Python.
+/// this is what a statistician does after the trial, here or in Python. `imported` is the list itself where
+/// it was made elsewhere.
 ///
 /// # Errors
 /// [`SealError::Scheme`] where these parts give no list, [`SealError::Uncommitted`] where they give
@@ -273,147 +460,68 @@ pub fn reveal(list: &SealedList, key: &SealKey) -> Result<Revealed, SealError> {
 pub fn verify_list(
     header: &Header,
     seed: &Seed,
-    scheme: &Scheme,
-    arms: &Arms,
-) -> Result<Vec<Slot>, SealError> {
-    let slots = generate(scheme, arms, header.total, seed)?;
-    let root = merkle::root(&leaves(&header.id, arms, &slots, seed));
-    let described = header.scheme == scheme.public_name() && header.arms == arms.count();
-    if described && root == header.commitment {
-        return Ok(slots);
-    }
-    Err(uncommitted(header, Place::List))
+    plan: &Plan,
+    imported: Option<&[plan::Place]>,
+) -> Result<Vec<plan::Place>, SealError> {
+    let version = check_header(header)?;
+    let imported = imported.map(<[plan::Place]>::to_vec);
+    Recipe { seed: seed.clone(), plan: plan.clone(), imported }.check(header, version)
 }
 
-/// Opens everything and compares it with what the seed gives: every slot present once, in order, with
-/// the arm, salt and proof that it must have. Says nothing of any arm.
+/// Opens everything and compares it with what the recipe gives: every slot present once, in order, with
+/// the content, salt and proof that it must have. Says nothing of any arm.
 ///
 /// # Errors
 /// The first fault, by place: [`SealError::WrongKey`], [`SealError::Damaged`],
 /// [`SealError::Uncommitted`].
 pub fn verify_sealed(list: &SealedList, key: &SealKey) -> Result<(), SealError> {
-    let header = &list.header;
-    let revealed = reveal(list, key)?;
-    if list.slots.len() != revealed.slots.len() {
-        return Err(SealError::Damaged { list: header.id.clone(), place: Place::List });
+    let header = &list.public.header;
+    let revealed = reveal(&list.public, key)?;
+    let damaged = |part| Err(SealError::Damaged { list: header.id.clone(), part });
+    if list.slots.len() != revealed.places.len() {
+        return damaged(Part::List);
     }
-    for (expected, stored) in revealed.slots.iter().zip(&list.slots) {
+    for (expected, stored) in revealed.places.iter().zip(&list.slots) {
         let opened = open_slot(header, stored, key)?;
-        // `open_slot` has proved arm and salt against the commitment, and `reveal` that the commitment is
-        // that of the list drawn up from the seed: in the right place they can only be the right ones.
-        let place = Place::Slot(expected.position);
-        if opened.position != expected.position {
-            return Err(SealError::Damaged { list: header.id.clone(), place });
+        // `open_slot` has proved content and salt against the commitment, and `reveal` that the commitment
+        // is that of the list drawn up from the seed: in the right place they can only be the right ones.
+        if (opened.stratum, opened.position) != (expected.stratum, expected.position) {
+            return damaged(part(expected.stratum, expected.position));
         }
     }
     Ok(())
 }
 
-/// The first 16 hexadecimal digits of a hash of the key: tells keys apart, tells nothing of the key.
-pub fn key_id(key: &SealKey) -> String {
-    let digest = Transcript::new("trialbridge/key-id/v1").fixed(key.expose()).digest();
-    to_hex(&digest.0[..8])
+fn part(stratum: u32, position: u32) -> Part {
+    Part::Slot { stratum, position }
 }
 
-/// The salt of a slot. Everything in it has a fixed length, so knowing one salt does not help to
-/// extend it to another.
-pub(crate) fn salt(seed: &Seed, position: u32) -> Salt {
-    Salt::new(Transcript::new("trialbridge/salt/v1").fixed(seed.expose()).u32(position).digest().0)
+fn uncommitted(header: &Header, part: Part) -> SealError {
+    SealError::Uncommitted { list: header.id.clone(), part, commitment: header.commitment }
 }
 
-/// The leaf of a slot, with the mark 0x00 that RFC 6962 gives to leaves.
-pub(crate) fn leaf(list: &str, position: u32, salt: &Salt, arm: &str) -> Digest {
-    Transcript::marked(0, "trialbridge/slot/v1")
-        .field(list.as_bytes())
-        .u32(position)
-        .fixed(salt.expose())
-        .field(arm.as_bytes())
-        .digest()
-}
-
-fn leaves(list: &str, arms: &Arms, slots: &[Slot], seed: &Seed) -> Vec<Digest> {
-    let of = |slot: &Slot| leaf(list, slot.position, &salt(seed, slot.position), &arms.names()[slot.arm]);
-    slots.iter().map(of).collect()
-}
-
-fn uncommitted(header: &Header, place: Place) -> SealError {
-    SealError::Uncommitted { list: header.id.clone(), place, commitment: header.commitment }
-}
-
-/// Before anything is opened: is it a list of this form, and is this its key?
+/// Is this a header that we can read?
 ///
 /// The other fields need no check of their own: every seal is bound to them.
-fn check_header(header: &Header, key: &SealKey) -> Result<(), SealError> {
-    if header.format != FORMAT || hex_array::<8>(&header.key_id).is_none() {
-        return Err(SealError::Damaged { list: header.id.clone(), place: Place::Header });
+fn check_header(header: &Header) -> Result<Version, SealError> {
+    let damaged = SealError::Damaged { list: header.id.clone(), part: Part::Header };
+    let version = header.version().ok_or_else(|| damaged.clone())?;
+    let v1 = header.strata.is_empty()
+        && header.factors.is_empty()
+        && header.statisticians.is_empty()
+        && header.origin == Origin::Generated;
+    let whole = match version {
+        // The seals of version 1 are not bound to what came later.
+        Version::V1 => v1,
+        Version::V2 => !header.strata.is_empty(),
+    };
+    if whole && hex_array::<8>(&header.key_id).is_some() { Ok(version) } else { Err(damaged) }
+}
+
+/// Is this the header's key?
+fn check_key(header: &Header, key: &SealKey) -> Result<(), SealError> {
+    if header.key_id == key_id(key) {
+        return Ok(());
     }
-    if header.key_id != key_id(key) {
-        return Err(SealError::WrongKey { list: header.id.clone(), expected: header.key_id.clone() });
-    }
-    Ok(())
-}
-
-/// What a slot's seal is bound to: the header's every field and the position.
-fn slot_context(header: &Header, position: u32) -> Digest {
-    bound_to(header, "trialbridge/sealed-slot/v1").u32(position).digest()
-}
-
-fn seed_context(header: &Header) -> Digest {
-    bound_to(header, "trialbridge/sealed-seed/v1").digest()
-}
-
-fn bound_to(header: &Header, purpose: &str) -> Transcript {
-    Transcript::new(purpose)
-        .field(header.id.as_bytes())
-        .field(header.trial.as_bytes())
-        .fixed(&header.definition.0)
-        .field(header.scheme.as_bytes())
-        .u32(header.arms)
-        .u32(header.total)
-        .fixed(&header.commitment.0)
-}
-
-fn slot_bytes(salt: &Salt, arm: &str) -> Zeroizing<[u8; SLOT_BYTES]> {
-    let mut plain = Zeroizing::new([0; SLOT_BYTES]);
-    plain[..32].copy_from_slice(salt.expose());
-    recipe::put_name(&mut plain[32..], arm);
-    plain
-}
-
-fn read_slot_bytes(plain: &[u8; SLOT_BYTES]) -> Option<(Salt, Arm)> {
-    let (salt, name) = plain.split_first_chunk::<32>()?;
-    Some((Salt::new(*salt), Arm::new(recipe::read_name(name)?)))
-}
-
-/// Encrypts. The nonce is taken from the nonce seed and from all that the seal is bound to, the
-/// commitment included: even a nonce seed used twice gives no nonce twice for different contents.
-fn close(key: &SealKey, nonce_seed: &[u8; 32], context: &Digest, plain: &[u8]) -> (Hex, Hex) {
-    let drawn = Transcript::new("trialbridge/nonce/v1").fixed(nonce_seed).fixed(&context.0).digest();
-    let bytes = &drawn.0[..NONCE_BYTES];
-    let nonce = Nonce::try_from(bytes).expect("a nonce of XChaCha20 has 24 bytes");
-    let mut ciphertext = vec![0; plain.len() + POLY1305_OUTSIZE];
-    XChaCha20Poly1305::seal(&cipher_key(key), &nonce, plain, Some(&context.0), &mut ciphertext)
-        .expect("the output is longer than the input by the tag");
-    (Hex(bytes.to_vec()), Hex(ciphertext))
-}
-
-/// Decrypts; `None` where key, nonce, ciphertext or context is not the one it was sealed with.
-fn open<const N: usize>(
-    key: &SealKey,
-    nonce: &Hex,
-    ciphertext: &Hex,
-    context: &Digest,
-) -> Option<Zeroizing<[u8; N]>> {
-    if ciphertext.0.len() != N + POLY1305_OUTSIZE {
-        return None;
-    }
-    let nonce = Nonce::try_from(nonce.0.as_slice()).ok()?;
-    let mut plain = Zeroizing::new([0; N]);
-    XChaCha20Poly1305::open(&cipher_key(key), &nonce, &ciphertext.0, Some(&context.0), &mut plain[..])
-        .ok()?;
-    Some(plain)
-}
-
-fn cipher_key(key: &SealKey) -> SecretKey {
-    SecretKey::try_from(key.expose()).expect("a key of XChaCha20 has 32 bytes")
+    Err(SealError::WrongKey { list: header.id.clone(), expected: header.key_id.clone() })
 }

@@ -4,7 +4,9 @@
 //! are overwritten with zeros when dropped. A value that was moved may leave a copy on the stack, so
 //! make them late and drop them early.
 
+use super::arms::Arms;
 use super::digest::hex_array;
+use super::plan::Content;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -55,6 +57,14 @@ secret_bytes! {
     SealKey, "key of the allocation list"
 }
 secret_bytes! {
+    /// The statistician's secret key. It is made and kept on the statistician's machine.
+    StatisticianSecret, "statistician's secret key"
+}
+secret_bytes! {
+    /// 32 fresh random bytes from which a seal's ephemeral secrets follow. To be dropped after use.
+    Ephemeral, "ephemeral secret"
+}
+secret_bytes! {
     /// The 32 bytes that hide a slot's arm in its leaf. With salt and leaf the arm is found by
     /// trying each, so a salt is guarded as its arm is.
     Salt, "salt of the slot"
@@ -79,6 +89,38 @@ impl Arm {
 impl fmt::Debug for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Arm([hidden])")
+    }
+}
+
+/// What one slot holds: the arm, or the seed of one draw from which the arm follows together with the
+/// participant and those before.
+#[derive(Clone)]
+pub enum Held {
+    Arm(Arm),
+    Draw(Seed),
+}
+
+impl Held {
+    /// What a place of the plan with these arms holds; `None` where it has no such arm.
+    pub fn of(content: &Content, arms: &Arms) -> Option<Held> {
+        match content {
+            Content::Arm(index) => arms.names().get(*index).map(|name| Held::Arm(Arm::new(name))),
+            Content::Draw(seed) => Some(Held::Draw(seed.clone())),
+        }
+    }
+
+    /// The arm by its index in these arms; `None` where it is none of them.
+    pub fn content(&self, arms: &Arms) -> Option<Content> {
+        match self {
+            Held::Arm(arm) => arms.names().iter().position(|name| name == arm.expose()).map(Content::Arm),
+            Held::Draw(seed) => Some(Content::Draw(seed.clone())),
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held([hidden])")
     }
 }
 

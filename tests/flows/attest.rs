@@ -51,7 +51,8 @@ fn a_person_settles_what_the_data_leave_open_and_the_last_word_counts() {
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A\nB", "--reason", "x"]).code(2);
     bench.run(&["attest", "p-020", "E8", "--verdict", "no", "--by", "A", "--reason", ""]).code(2);
 
-    let log = bench.ok(&["audit", "show", "--subject", "p-037"]).lines();
+    let mut log = bench.ok(&["audit", "show", "--subject", "p-037"]).lines();
+    assert_eq!(log.remove(0)["schema"], "trialbridge/audit-subject/v1");
     let said: Vec<&str> = log
         .iter()
         .filter(|e| e["action"] == "attest")

@@ -4,6 +4,7 @@
 
 mod allocation;
 mod attest;
+mod audit;
 mod configuration;
 mod corrections;
 mod faults;

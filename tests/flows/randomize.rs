@@ -40,10 +40,14 @@ fn the_same_key_gives_the_same_and_another_key_gives_nothing() {
     let first = bench.ok(&["randomize", "p-001", "--by", "A", "--key", "k1"]).json();
     assert!(ARMS.iter().any(|a| first["arm"] == *a));
     assert_eq!(first["replayed"], false);
-    // The retry needs neither the key file nor a decision of today.
+    // Without the key file the retry still says that it is done; only the arm cannot be read.
     std::fs::rename(bench.path("allocation.key"), bench.path("away")).expect("moved");
-    let again = bench.ok(&["randomize", "Patient/p-001", "--by", "B", "--key", "k1"]).json();
+    let unread = bench.run(&["randomize", "Patient/p-001", "--by", "B", "--key", "k1"]).code(10);
+    let unread = unread.says("cannot be read").json();
+    assert_eq!((&unread["allocation"], unread["replayed"].as_bool()), (&first["allocation"], Some(true)));
+    assert!(unread.get("arm").is_none());
     std::fs::rename(bench.path("away"), bench.path("allocation.key")).expect("moved");
+    let again = bench.ok(&["randomize", "Patient/p-001", "--by", "B", "--key", "k1"]).json();
     assert_eq!(again["replayed"], true);
     for key in ["allocation", "arm", "at", "by"] {
         assert_eq!(first[key], again[key], "{key}");

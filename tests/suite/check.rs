@@ -96,8 +96,16 @@ fn each_mistake_is_found_where_it_stands() {
         ("an exclusion that covers an inclusion", "rule = { consent = {} }", r#"rule = { result = { variable = "egfr", below = "30" } }"#, "TB-T022", "id = \"EX1\""),
         ("two inclusions apart", "rule = { consent = {} }", r#"rule = { result = { variable = "hba1c", below = "7.0" } }"#, "TB-T022", "id = \"IN2\""),
         ("a canonical unit that the scores do not take", "[[variable]]\nid = \"hba1c\"", "[scores]\ncompute = [\"fib4\"]\n[[variable]]\nid = \"alt\"\ntitle = { en = \"ALT\" }\nunit = \"ukat/L\"\ncodes = { \"http://loinc.org\" = [\"1742-6\"] }\n[[variable]]\nid = \"hba1c\"", "TB-T023", "id = \"alt\""),
-        ("blocks of two", "block_sizes = [4, 6]", "block_sizes = [2]", "TB-T024", "[allocation]"),
-        ("no allocation", "[allocation]\ntotal = 60\nscheme = \"permuted-blocks\"\nblock_sizes = [4, 6]\n", "", "TB-T024", ""),
+        ("blocks of two", "block_sizes = [4, 6]", "block_sizes = [2]", "TB-T024", "block_sizes"),
+        ("a key of another scheme", "block_sizes = [4, 6]", "block_sizes = [4, 6]\nlimit = 3", "TB-T027", "limit = 3"),
+        ("a factor of nothing", "variable = \"hba1c\"\ncuts", "variable = \"hba2c\"\ncuts", "TB-T028", "hba2c"),
+        ("cuts that fall", "cuts = [\"8.5\"]", "cuts = [\"8.5\", \"7.5\"]", "TB-T029", "cuts = "),
+        ("a factor twice", "[masking]", "[[allocation.factor]]\nname = \"hba1c\"\nvariable = \"egfr\"\ncuts = [60]\n[masking]", "TB-T030", ""),
+        ("strata of a handful", "total = 60", "total = 20", "TB-T031", "name = \"hba1c\""),
+        ("a role that never sees arms", "\"statistician\"]", "\"monitor\"]", "TB-T032", "monitor"),
+        ("a hospital that is told", "write_back = \"code\"", "write_back = \"disclose\"", "TB-T034", "[masking]"),
+        ("no allocation", "[allocation]\ntotal = 60\nscheme = \"permuted-blocks\"\nblock_sizes = [4, 6]\n\n[[allocation.factor]]\nname = \"hba1c\"\nvariable = \"hba1c\"\ncuts = [\"8.5\"]\n", "", "TB-T024", ""),
+        ("no masking", "[masking]\narm_visible_to = [\"pharmacist\", \"statistician\"]\nwrite_back = \"code\"\ntext = \"Participant, investigator, outcomes assessor\"\nsource = \"made up for this repository\"\n", "", "TB-T033", ""),
         ("a text that is missing", "zh = \"签署知情同意书\"", "zh = \"\"", "TB-T025", "id = \"IN2\""),
         ("a choice that nobody confirmed", "confirmed = true\n", "", "TB-T026", "id = \"hba1c-age\""),
     ];
@@ -193,4 +201,57 @@ fn a_bad_site_file_is_named_with_its_line() {
     assert!(ran.code == 0 && ran.text().contains("site.toml:4") && ran.text().contains("TB-S006"), "{}", ran.text());
     let ran = run_in(folder.path(), &["check", "--no-network", "--site", "site.toml", "--deny-warnings"], b"");
     assert_eq!(ran.code, 1);
+}
+
+#[test]
+fn the_example_on_the_page_is_a_whole_definition() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authoring-a-trial.md"))
+        .expect("the page");
+    let (_, rest) = page.split_once("```toml complete\n").expect("the page has a whole example");
+    let (example, _) = rest.split_once("```").expect("the example ends");
+    let (code, findings) = check(example, None);
+    let found: Vec<(&Value, &Value)> = findings.iter().map(|f| (&f["id"], &f["severity"])).collect();
+    // The one choice that nobody has confirmed.
+    assert_eq!((code, found), (0, vec![(&Value::from("TB-T026"), &Value::from("note"))]), "{findings:?}");
+    let twice = example.replace("[\"none\", \"mild+moderate-severe\"]", "[\"none\", \"mild\"]");
+    assert_eq!(check(&twice, None).0, 10, "the example is checked, not skipped");
+}
+
+#[test]
+fn a_configuration_may_tell_less_than_the_trial_and_never_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("trial")).expect("a folder");
+    for (allowed, configured, code) in [
+        ("disclose", None, 0),
+        ("disclose", Some("disclose"), 0),
+        ("disclose", Some("code"), 0),
+        ("disclose", Some("withhold"), 0),
+        ("code", Some("disclose"), 10),
+        ("code", Some("code"), 0),
+        ("code", Some("withhold"), 0),
+        ("withhold", Some("disclose"), 10),
+        ("withhold", Some("code"), 10),
+        ("withhold", Some("withhold"), 0),
+    ] {
+        let trial = changed(&second(), "write_back = \"code\"", &format!("write_back = \"{allowed}\""));
+        fs::write(folder.path().join("trial/trial.toml"), &trial).expect("a file");
+        let arm = configured.map_or(String::new(), |arm| format!("[writeback]\narm = \"{arm}\"\n"));
+        fs::write(folder.path().join("c.toml"), format!("trial = \"trial\"\ndata_dir = \"data\"\n{arm}"))
+            .expect("a file");
+        let check =
+            run_in(folder.path(), &["check", "--config", "c.toml", "--no-network", "-o", "ndjson"], b"");
+        assert_eq!(check.code, code, "{allowed} {configured:?}: {}", check.text());
+        let places = |text: &str| {
+            let section = format!("trial.toml:{}", line_of(&trial, "[masking]"));
+            text.contains(&section) && text.contains("c.toml") && text.contains("writeback.arm")
+        };
+        assert_eq!(places(check.text()), code == 10, "{allowed} {configured:?}: {}", check.text());
+        let status = run_in(folder.path(), &["allocation", "status", "--config", "c.toml"], b"");
+        assert_eq!(
+            (status.code == 10, places(&status.stderr)),
+            (code == 10, code == 10),
+            "{allowed} {configured:?}: {}",
+            status.stderr
+        );
+    }
 }

@@ -4,6 +4,8 @@ use crate::resources::*;
 use crate::runner::*;
 use serde_json::{Value, json};
 use std::fs;
+use trialbridge::collection::Collection;
+use trialbridge::protocol::Trial;
 
 fn one(resources: Vec<Value>) -> Value {
     screen_table(&[("one".into(), resources)], &[]).remove(0)
@@ -49,6 +51,9 @@ fn what_decides_and_what_is_needed() {
             .filter(|(at, _)| !left_out.contains(at))
             .map(|(_, r)| r)
             .collect::<Vec<_>>()
+    };
+    let merged = || {
+        vec![with(man(), json!({"link": [{"type": "replaced-by", "other": {"reference": "Patient/other"}}]}))]
     };
     let plus = |extra: Value| [eligible(), vec![extra]].concat();
     let with_form = |answers: &[(&str, bool)]| {
@@ -106,19 +111,40 @@ fn what_decides_and_what_is_needed() {
             json!(["I2"]),
             json!(["bilirubin_total"]),
         ),
+        ("merged", [merged(), without(&[0])].concat(), "undetermined", json!([]), json!(["identity"])),
         (
-            "merged",
-            [
-                vec![with(
-                    man(),
-                    json!({"link": [{"type": "replaced-by", "other": {"reference": "Patient/other"}}]}),
-                )],
-                without(&[0]),
-            ]
-            .concat(),
+            "merged, and no consent",
+            [merged(), without(&[0, 10])].concat(),
             "undetermined",
+            json!(["I3"]),
+            json!(["identity", "consent"]),
+        ),
+        (
+            "merged, and a tumour",
+            [merged(), without(&[0]), vec![condition(WHO, "C22.0")]].concat(),
+            "ineligible",
+            json!(["E1"]),
             json!([]),
-            json!(["identity"]),
+        ),
+        (
+            "nobody knows anything",
+            vec![man()],
+            "undetermined",
+            json!(["I2", "I3", "E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E10", "E11"]),
+            json!([
+                "hiv_screen",
+                "consent",
+                "attestation:I2",
+                "attestation:E1",
+                "attestation:E2",
+                "attestation:E3",
+                "attestation:E4",
+                "attestation:E6",
+                "attestation:E7",
+                "attestation:E8",
+                "attestation:E10",
+                "attestation:E11",
+            ]),
         ),
     ];
     let rows: Vec<Row> =
@@ -127,6 +153,38 @@ fn what_decides_and_what_is_needed() {
         assert_eq!(screening["decision"], *decision, "{name}: {screening}");
         assert_eq!(screening["deciding"], *deciding, "{name}");
         assert_eq!(screening["needs"], *needs, "{name}");
+    }
+}
+
+/// Somebody besides the criteria has to look, as where two patients may be one person.
+#[test]
+fn what_is_blocked_is_not_eligible() {
+    let trial = Trial::shipped();
+    let screened = |resources: &[Value]| {
+        let mut collection = Collection::new(&trial);
+        for line in lines_of("p", resources) {
+            collection.add(line.as_bytes(), "test").expect("a resource");
+        }
+        collection.settle().screen(AS_OF.parse().expect("a day")).next().expect("a subject")
+    };
+    let mut without_consent = eligible();
+    without_consent.remove(10);
+    let with_tumour = [eligible(), vec![condition(WHO, "C22.0")]].concat();
+    let table = [
+        (eligible(), "eligible", "undetermined", vec!["identity"]),
+        (without_consent, "undetermined", "undetermined", vec!["consent", "identity"]),
+        (with_tumour, "ineligible", "ineligible", vec![]),
+    ];
+    for (resources, before, after, needs) in table {
+        let mut screening = screened(&resources);
+        assert_eq!(screening.decision.word(), before);
+        screening.block("ambiguous");
+        screening.block("merged");
+        screening.block("ambiguous");
+        assert_eq!(screening.decision.word(), after, "{before}");
+        assert_eq!(screening.needs, needs, "{before}");
+        assert_eq!(screening.blocked, ["ambiguous", "merged"], "{before}");
+        assert_eq!(serde_json::to_value(&screening).expect("JSON")["decision"], after);
     }
 }
 

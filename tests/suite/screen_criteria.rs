@@ -5,10 +5,10 @@ use crate::resources::*;
 use crate::runner::*;
 use serde_json::{Value, json};
 
-type Line = (&'static str, Vec<Value>, &'static str, &'static str);
+pub type Line = (&'static str, Vec<Value>, &'static str, &'static str);
 
 /// Screens the lines, each with a man unless it brings a Patient of its own.
-fn judge(lines: Vec<Line>, site: Option<&str>) {
+pub fn judge(lines: Vec<Line>, site: Option<&str>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("site.toml");
     std::fs::write(&path, site.unwrap_or("id = \"plain\"\n")).expect("a site file");
@@ -64,6 +64,10 @@ fn i2_end_stage_liver_disease() {
         vec![
             ("hepatic failure", vec![condition(WHO, "K72.9")], "I2", "met"),
             ("hepatic failure, Chinese edition", vec![condition(WHO, "K72.900x002")], "I2", "met"),
+            ("hepatic failure, over a day later", vec![with(with(condition(WHO, "K72.9"), clinical("resolved")),
+                json!({"onsetDateTime": "2026-10-01", "abatementDateTime": "2026-11-23"}))], "I2", "met"),
+            ("hepatic failure, over that day", vec![with(with(condition(WHO, "K72.9"), clinical("resolved")),
+                json!({"onsetDateTime": "2026-10-01", "abatementDateTime": "2026-11-22"}))], "I2", "unknown"),
             ("hepatic failure, over", vec![with(condition(WHO, "K72.9"), clinical("resolved"))], "I2", "unknown"),
             ("cirrhosis alone", vec![cirrhosis()], "I2", "unknown"),
             ("ascites alone", vec![condition(WHO, "R18")], "I2", "unknown"),

@@ -243,38 +243,3 @@ fn the_digits_as_received_stand_beside_the_canonical_value() {
     assert_eq!(variable["received"]["unit"], "umol/L");
     assert!(variable["source"].as_str().expect("a source").starts_with("Observation/"));
 }
-
-#[test]
-#[rustfmt::skip] // a table: one case a line
-fn dialysis_in_the_week_before_the_creatinine() {
-    let session = |when: &str| procedure(SNOMED, "302497006", when);
-    let cvvhd = |start: &str, end: &str| {
-        with(procedure(SNOMED, "714749008", ""), json!({"performedDateTime": null, "performedPeriod": {"start": start, "end": end}}))
-    };
-    let creatinine = || lab("2160-0", "1.5", "mg/dL", "2026-11-20T08:00:00+08:00");
-    let lines: Vec<(&str, Vec<Value>, Value)> = vec![
-        ("no sign of it", vec![creatinine()], json!(false)),
-        ("two sessions", vec![creatinine(), session("2026-11-17"), session("2026-11-19")], json!(true)),
-        ("two sessions of one day", vec![creatinine(), session("2026-11-19"), session("2026-11-19")], Value::Null),
-        ("one session", vec![creatinine(), session("2026-11-19")], Value::Null),
-        ("one in the week, one before", vec![creatinine(), session("2026-11-12"), session("2026-11-19")], Value::Null),
-        ("both before the week", vec![creatinine(), session("2026-11-11"), session("2026-11-12")], json!(false)),
-        ("both after it", vec![creatinine(), session("2026-11-21"), session("2026-11-22")], json!(false)),
-        ("one of them on its day", vec![creatinine(), session("2026-11-18"), session("2026-11-20")], Value::Null),
-        ("one of them planned", vec![creatinine(), session("2026-11-18"), with(session("2026-11-19"), json!({"status": "preparation"}))], Value::Null),
-        ("one of them not done", vec![creatinine(), session("2026-11-18"), with(session("2026-11-19"), json!({"status": "not-done"}))], Value::Null),
-        ("a day of CVVHD", vec![creatinine(), cvvhd("2026-11-18T08:00:00+08:00", "2026-11-19T08:00:00+08:00")], json!(true)),
-        ("less than a day", vec![creatinine(), cvvhd("2026-11-18T08:00:00+08:00", "2026-11-19T07:59:00+08:00")], Value::Null),
-        ("ten days, into the week", vec![creatinine(), cvvhd("2026-11-08T08:00:00+08:00", "2026-11-18T08:00:00+08:00")], json!(true)),
-        ("end-stage renal disease alone", vec![creatinine(), condition(WHO, "N18.5")], Value::Null),
-        ("coded as after dialysis", vec![lab("11042-9", "1.5", "mg/dL", RECENT)], Value::Null),
-    ];
-    let rows: Vec<Row> = lines
-        .iter()
-        .map(|(name, resources, _)| ((*name).to_owned(), [man()].into_iter().chain(resources.clone()).collect()))
-        .collect();
-    for ((name, _, expected), screening) in lines.iter().zip(screen_table(&rows, &[])) {
-        let got = &screening["variables"]["dialysis"]["value"];
-        assert_eq!(got, expected, "{name}");
-    }
-}

@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Participants in each simulated trial [default: the trial's total, or 92]
     #[arg(long, value_name = "N")]
     participants: Option<u32>,
+    /// Places in each list, where the trial stops before its end [default: as many as participants]
+    #[arg(long, value_name = "N")]
+    total: Option<u32>,
     /// Simulated trials
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     repetitions: u32,
@@ -67,8 +70,9 @@ const SCHEMES: [&str; 5] = ["permuted-blocks", "complete", "efron", "big-stick",
 const PARTICIPANTS: u32 = 92;
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
+    let (mut plan, shares) = if arguments.is_own() { own(global)? } else { arguments.plan()? };
     let participants = arguments.participants.unwrap_or(plan.total);
+    plan.total = arguments.total.unwrap_or(plan.total).max(participants);
     let subject = Study { plan: &plan, shares: &shares, participants, repetitions: arguments.repetitions };
     let seed = Transcript::new("trialbridge/simulate/v1").u64(arguments.seed).digest();
     let report = study(&subject, &Seed::new(seed.0)).map_err(refuse)?;
@@ -99,7 +103,11 @@ fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
     let without = "name a scheme, for example --block-sizes 4,6";
     let plan = plan.ok_or_else(|| Failure::new(exit::CONFIG, "the trial has no [allocation]", without))?;
     if let Scheme::Imported { .. } = plan.scheme {
-        return Err(Failure::new(exit::CONFIG, "the trial's list is imported: it is not drawn up here", without));
+        return Err(Failure::new(
+            exit::CONFIG,
+            "the trial's list is imported: it is not drawn up here",
+            without,
+        ));
     }
     Ok((plan, Vec::new()))
 }
@@ -107,7 +115,10 @@ fn own(global: &Global) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
 impl Arguments {
     /// Is nothing said of a scheme?
     fn is_own(&self) -> bool {
-        self.scheme.is_none() && self.arms.is_none() && self.factor.is_empty() && self.given().next().is_none()
+        self.scheme.is_none()
+            && self.arms.is_none()
+            && self.factor.is_empty()
+            && self.given().next().is_none()
     }
 
     /// The options given that belong to some scheme and not to every one.
@@ -155,7 +166,8 @@ impl Arguments {
 
 /// `sex=female,male`, or with shares `sex=female:40,male:60`.
 fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
-    let wrong = || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
+    let wrong =
+        || usage(format!("--factor {text} is not NAME=LEVEL,LEVEL"), "--factor sex=female:40,male:60");
     let (name, levels) = text.split_once('=').ok_or_else(wrong)?;
     let of = |level: &str| match level.rsplit_once(':') {
         None => Some((level.to_owned(), None)),
@@ -167,7 +179,9 @@ fn factor(text: &str) -> Result<(Factor, Vec<u32>), Failure> {
         vec![1; levels.len()]
     } else {
         let all: Option<Vec<u32>> = shares.into_iter().collect();
-        all.ok_or_else(|| usage(format!("--factor {text}: some levels have a share and some have none"), "all or none"))?
+        all.ok_or_else(|| {
+            usage(format!("--factor {text}: some levels have a share and some have none"), "all or none")
+        })?
     };
     Ok((Factor { name: name.to_owned(), levels }, shares))
 }
@@ -178,6 +192,8 @@ struct View {
     schema: &'static str,
     plan: PlanView,
     participants: u32,
+    /// Places in each list.
+    total: u32,
     repetitions: u32,
     seed: u64,
     correct_guess: f64,
@@ -296,6 +312,7 @@ impl View {
             schema: "trialbridge/allocation-simulate/v1",
             plan: PlanView::of(study.plan, study.shares),
             participants: study.participants,
+            total: study.plan.total,
             repetitions: study.repetitions,
             seed,
             correct_guess: round(report.correct_guess),
@@ -352,5 +369,167 @@ impl View {
             lines.push(format!("a trial with this plan is refused: {reason}"));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Line::try_parse_from(std::iter::once("simulate").chain(line.split_whitespace()))
+            .map(|line| line.arguments)
+    }
+
+    fn plan(line: &str) -> Result<(Plan, Vec<Vec<u32>>), Failure> {
+        parse(line).expect("arguments").plan()
+    }
+
+    fn view(line: &str) -> View {
+        let arguments = parse(line).expect("arguments");
+        let (plan, shares) = arguments.plan().unwrap_or_else(|e| panic!("{line}: {}", e.message));
+        let subject = Study { plan: &plan, shares: &shares, participants: plan.total, repetitions: 50 };
+        View::of(&subject, 7, &study(&subject, &Seed::new([7; 32])).expect("a report"))
+    }
+
+    #[test]
+    fn options_make_a_plan() {
+        // options, plan in one line
+        let table = [
+            ("--block-sizes 4,6", "permuted-blocks, 2 arms, block sizes 4 and 6"),
+            ("--scheme permuted-blocks --block-sizes 6 --arms 3", "permuted-blocks, 3 arms, block sizes 6"),
+            ("--scheme complete", "complete, 2 arms"),
+            ("--scheme efron", "efron, 2 arms, probability 0.6667"),
+            ("--scheme efron --probability 0.7", "efron, 2 arms, probability 0.7"),
+            ("--scheme big-stick", "big-stick, 2 arms, limit 3"),
+            ("--scheme big-stick --limit 4", "big-stick, 2 arms, limit 4"),
+            ("--scheme minimization --factor a=x,y", "minimization, 2 arms, distance range, probability 0.8"),
+            (
+                "--scheme minimization --factor a=x,y --distance variance --probability 1 --weights 0.5",
+                "minimization, 2 arms, distance variance, probability 1",
+            ),
+        ];
+        for (line, expected) in table {
+            let (plan, shares) = plan(line).unwrap_or_else(|e| panic!("{line}: {}", e.message));
+            assert_eq!(PlanView::of(&plan, &shares).text(), expected, "{line}");
+            assert_eq!(plan.total, 92);
+        }
+        assert_eq!(plan("--scheme complete --participants 40").map(|(plan, _)| plan.total).ok(), Some(40));
+        for line in ["", "--participants 40", "--repetitions 5 --seed 3", "--total 100"] {
+            assert!(parse(line).expect("arguments").is_own(), "{line}");
+        }
+        for line in ["--scheme complete", "--limit 3", "--arms 2", "--factor a=x,y", "--block-sizes 4"] {
+            assert!(!parse(line).expect("arguments").is_own(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_that_mean_nothing_together_are_refused() {
+        for (line, option) in [
+            ("--scheme complete --block-sizes 4", "--block-sizes"),
+            ("--limit 3", "--limit"),
+            ("--scheme efron --limit 3", "--limit"),
+            ("--scheme big-stick --probability 0.7", "--probability"),
+            ("--scheme efron --distance range", "--distance"),
+            ("--scheme complete --weights 1", "--weights"),
+        ] {
+            let error = plan(line).map(drop).expect_err(line);
+            assert_eq!(error.code, exit::USAGE, "{line}");
+            assert!(error.message.starts_with(option), "{line}: {}", error.message);
+        }
+        for line in [
+            "--scheme alternation",
+            "--scheme imported",
+            "--scheme efron --probability 0.66667",
+            "--scheme efron --probability 1.1",
+            "--distance euclid",
+            "--block-sizes 4,x",
+            "--repetitions -1",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in
+            ["--arms 1 --block-sizes 4", "--arms 17 --block-sizes 34", "--arms 4000000000 --scheme complete"]
+        {
+            assert!(plan(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_factor_has_levels_and_all_of_them_shares_or_none() {
+        let read = |text: &str| {
+            factor(text).ok().map(|(factor, shares)| (factor.name, factor.levels.join("|"), shares))
+        };
+        let some =
+            |name: &str, levels: &str, shares: &[u32]| Some((name.into(), levels.into(), shares.to_vec()));
+        // text, name, levels, shares
+        let table = [
+            ("sex=female,male", some("sex", "female|male", &[1, 1])),
+            ("sex=female:40,male:60", some("sex", "female|male", &[40, 60])),
+            ("meld=<15,>=15", some("meld", "<15|>=15", &[1, 1])),
+            ("class=B:0,C:1", some("class", "B|C", &[0, 1])),
+            ("sex", None),
+            ("sex=female:40,male", None),
+            ("sex=female:x,male:1", None),
+            ("sex=female:-1,male:1", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_says_what_was_simulated() {
+        let json = |line: &str| serde_json::to_value(view(line)).expect("JSON");
+        let blocks = json("--block-sizes 4 --participants 8 --factor class=B:3,C:1");
+        assert_eq!(blocks["schema"], "trialbridge/allocation-simulate/v1");
+        assert_eq!(
+            blocks["plan"].to_string(),
+            r#"{"scheme":"permuted-blocks","arms":2,"block_sizes":[4],"factors":[{"name":"class","levels":["B","C"],"shares":[3,1]}]}"#
+        );
+        assert_eq!(blocks["within_strata"]["worst_imbalance"].to_string(), "2");
+        assert!(blocks.get("within_levels").is_none() && blocks.get("informed_guess").is_none());
+        assert!(blocks["refused"].is_null());
+        for (key, value) in [("participants", "8"), ("total", "8"), ("repetitions", "50"), ("seed", "7")] {
+            assert_eq!(blocks[key].to_string(), value, "{key}");
+        }
+        let minimized = json(
+            "--scheme minimization --participants 8 --factor class=B,C --factor sex=f,m --weights 1,0.5",
+        );
+        assert!(minimized.get("within_strata").is_none());
+        assert!(minimized["within_levels"].is_object() && minimized["informed_guess"].is_number());
+        assert_eq!(minimized["plan"]["factors"][1]["weight"], "0.5");
+        assert_eq!(minimized["plan"]["probability"], "0.8");
+
+        let lines = view("--block-sizes 2 --participants 8").lines().join("\n");
+        let expected = "\
+permuted-blocks, 2 arms, block sizes 2
+8 participants, 50 simulated trials, throw-away seed 7
+
+right guesses of whoever names the arm given least often   75.0 %
+
+IMBALANCE  WORST EVER  MEAN WORST  SD AT END  MEAN AT END
+overall    1           1.00        0.00       0.00
+
+a trial with this plan is refused: block size 2 with 2 arms is refused: the last slot of every block would be \
+known in advance and the one before it half known; use 4 or more";
+        assert_eq!(lines, expected);
+        let lines = view("--scheme minimization --participants 8 --factor class=B,C").lines();
+        assert!(lines.contains(&"factor class: B, C, weight 1".to_owned()));
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("right guesses of whoever knows everything but the draw"))
+        );
+        assert!(lines.iter().any(|line| line.starts_with("within levels")));
+        let stratified = view("--block-sizes 4 --participants 8 --factor class=B,C").lines().join("\n");
+        assert!(stratified.contains("least often in the stratum") && stratified.contains("within strata"));
     }
 }

@@ -39,6 +39,19 @@ fn one_line_a_score() {
 }
 
 #[test]
+fn a_number_is_the_float_nearest_to_it() {
+    #[rustfmt::skip]
+    let table = [
+        "0", "-2.4162", "3.89", "20.081424837415", "9007199254740993", "0.0000000000000000000000000001",
+        // Of more digits than a float holds: dividing two floats would round twice and miss it.
+        "383442.78408619747", "1961976941.5762462", "6905606998526630.89",
+    ];
+    for text in table {
+        assert_eq!(span::float(d(text)), text.parse::<f64>().expect("a float"), "{text}");
+    }
+}
+
+#[test]
 fn all_names_in_their_order() {
     let scores = all(&patient(), &Options::default());
     let names: Vec<_> = scores.iter().map(|(name, _)| name).collect();
@@ -50,6 +63,43 @@ fn all_names_in_their_order() {
         serde_json::from_str(&serde_json::to_string(&scores).expect("plain JSON")).expect("JSON");
     assert!(NAMES.iter().all(|name| map[name]["status"] == "known"), "{map}");
     assert!(scores.get("meld").is_none());
+}
+
+#[test]
+fn each_score_has_its_title_and_its_variables() {
+    let table: [(&str, &str, &[&str]); NAMES.len()] = [
+        ("meld_original", "MELD (original)", &["bilirubin_total", "inr", "creatinine", "etiology"]),
+        ("meld_unos", "MELD (UNOS)", &["bilirubin_total", "inr", "creatinine"]),
+        ("meld_na", "MELD-Na (OPTN 2016)", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("meld3", "MELD 3.0", &["bilirubin_total", "inr", "creatinine", "sodium", "albumin"]),
+        (
+            "child_pugh",
+            "Child-Pugh",
+            &["bilirubin_total", "albumin", "inr", "pt", "ascites", "encephalopathy"],
+        ),
+        ("albi", "ALBI", &["bilirubin_total", "albumin"]),
+        ("fib4", "FIB-4", &["ast", "alt", "platelets"]),
+        ("apri", "APRI", &["ast", "platelets"]),
+        ("ukeld", "UKELD", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("meld_na_kim2008", "MELD-Na (Kim 2008)", &["bilirubin_total", "inr", "creatinine", "sodium"]),
+        ("clif_c_aclf", "CLIF-C ACLF", &["clif_of", "wbc"]),
+    ];
+    assert_eq!(table.map(|(name, ..)| name).as_slice(), NAMES);
+    let nothing_known = Inputs { clif_of: Some(Interval::ANY), ..Inputs::default() };
+    for (name, called, variables) in table {
+        assert_eq!(title(name), called);
+        assert_eq!(variables_of(name), variables, "{name}");
+        // They are what it asks for when nothing is known; seconds are asked for only in place of an INR.
+        let mut asked = score(name, &nothing_known).missing;
+        asked.retain(|input| !["age", "sex", "dialysis"].contains(input));
+        asked.sort_unstable();
+        let mut expected = variables.to_vec();
+        expected.retain(|variable| *variable != "pt");
+        expected.sort_unstable();
+        assert_eq!(asked, expected, "{name}");
+    }
+    // The score of a trial to come goes by its name and has no variables here.
+    assert_eq!((title("meld4"), variables_of("meld4")), ("meld4", [].as_slice()));
 }
 
 #[test]

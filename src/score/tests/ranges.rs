@@ -75,6 +75,8 @@ fn sodium_bounds_meld_na() {
     range("meld_na", &inputs, "20", "28", &["sodium"]);
     range("meld_na", &Inputs { sodium: censored("<131"), ..patient() }, "24", "28", &["sodium"]);
     range("meld_na", &Inputs { sodium: censored(">131"), ..patient() }, "20", "24", &["sodium"]);
+    // Kim's bounds are 125 and 140: 20.0814 + 15 - 0.025 * 20.0814 * 15 at 125.
+    range("meld_na_kim2008", &inputs, "20.0814", "27.5509", &["sodium"]);
     unknown("ukeld", &inputs, &["sodium"]);
     known("meld_unos", &inputs, &patient());
 }
@@ -180,8 +182,15 @@ fn nothing_bounds_inr_or_bilirubin_from_above() {
     unknown("meld_na", &Inputs { inr: None, sodium: None, ..patient() }, &["inr", "sodium"]);
     // Between the floor and the comparator there is a range.
     range("meld_unos", &Inputs { inr: censored("<2.0"), ..patient() }, "15", "23", &["inr"]);
-    let impossible = Inputs { bilirubin_total: x("-1"), ..patient() };
-    unknown("meld_unos", &impossible, &["bilirubin_total"]);
+    // Nothing that is measured lies below zero, though below the floor would do for a value.
+    for impossible in [x("-1"), censored("<0"), censored("<=-0.1")] {
+        unknown("meld_unos", &Inputs { bilirubin_total: impossible, ..patient() }, &["bilirubin_total"]);
+    }
+    known(
+        "meld_unos",
+        &Inputs { bilirubin_total: censored("<=0"), ..patient() },
+        &Inputs { bilirubin_total: x("1"), ..patient() },
+    );
 }
 
 #[test]

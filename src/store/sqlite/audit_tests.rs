@@ -120,7 +120,7 @@ fn what_is_done_to_the_log_is_found_and_blocks_randomization() {
         ("two are swapped",            SWAP,                                                       "audit-broken",     &["audit-chain"]),
         ("one is put in twice",        AGAIN,                                                      "audit-broken",     &["audit-chain"]),
         ("one is put in before",       "INSERT INTO audit SELECT -5, at, actor, role, action, subject, detail, previous, 'x' FROM audit WHERE sequence = 20",
-                                                                                                   "storage-failed",   &["audit-chain", "audit-covers"]),
+                                                                                                   "corrupt",          &["audit-chain", "audit-covers"]),
         ("a time",                     "UPDATE audit SET at = replace(at, '08:', '09:') WHERE sequence = 9",       "audit-broken", &["audit-chain"]),
         ("an actor",                   "UPDATE audit SET actor = 'dr-lj' WHERE sequence = 9",                     "audit-broken", &["audit-chain"]),
         ("a role",                     "UPDATE audit SET role = 'investigatoR' WHERE sequence = 9",               "audit-broken", &["audit-chain"]),

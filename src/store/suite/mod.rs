@@ -446,7 +446,8 @@ pub(crate) fn a_replay_ends_where_it_was(store: &dyn Store) {
     assert_eq!(store.count_by_state().expect("counts").pending, 2);
     assert!(store.records_of("Patient/1").expect("records").is_empty());
     assert_eq!(dirty_names(store), ["Patient/1"], "a decided subject is decided again");
-    assert_eq!(store.audit_entries(0, 10).expect("audit").len(), 3);
+    let actions = store.audit_entries(0, 10).expect("audit").into_iter().map(|e| e.entry.action);
+    assert_eq!(actions.collect::<Vec<_>>(), ["decide", "resolve", "start", "replay"]);
 
     let second = look_into();
     assert_eq!(second.0, first.0);
