@@ -138,9 +138,7 @@ pub(super) async fn known(
     match found {
         Some(decision) => Ok(decision),
         None => {
-            let subject = crate::fhir::reference::is_id(subject.trim_start_matches("Patient/"))
-                .then_some(subject);
-            visitor.denied(state, method, route, subject).await?;
+            visitor.denied(state, method, route, Some(subject)).await?;
             Err(Trouble::no_such_subject())
         }
     }

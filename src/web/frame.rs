@@ -6,6 +6,7 @@ use super::strict::FORM_POLICY;
 use super::trouble::Trouble;
 use super::visitor::Visitor;
 use super::words::{self, Both, Moment};
+use crate::access::Permission;
 use askama::Template;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -30,6 +31,7 @@ pub(super) struct Frame {
 pub(super) struct Who {
     pub printed_name: String,
     pub role: Both,
+    pub sees_allocations: bool,
     /// For the form that signs out.
     pub token: String,
 }
@@ -39,6 +41,7 @@ pub(super) fn of_visitor(state: &WebState, title: &str, visitor: &Visitor) -> Fr
     let who = visitor.viewer().map(|viewer| Who {
         printed_name: viewer.printed_name.clone(),
         role: words::role(viewer.role),
+        sees_allocations: visitor.may(Permission::ViewAllocations, &state.desk.masking),
         token: visitor.token().to_owned(),
     });
     Frame { who, ..of(state, title) }

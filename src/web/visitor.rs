@@ -99,7 +99,7 @@ impl Visitor {
             actor: self.actor().to_owned(),
             role: self.role().name().to_owned(),
             action: "access.denied".into(),
-            subject: subject.map(str::to_owned),
+            subject: subject.filter(|key| is_key(key)).map(str::to_owned),
             detail: detail(&[("method", method), ("route", route)]),
         };
         state.read(move |store, _| store.append_audit(entry).map(drop)).await
@@ -125,6 +125,11 @@ pub(super) async fn of(state: &WebState, token: String) -> Result<Option<Visitor
         let token = account::csrf(&session);
         Visitor { signed_in: Some(SignedIn { viewer, session: Secret::new(session), token }) }
     }))
+}
+
+/// Only a key that somebody could have is written down.
+fn is_key(subject: &str) -> bool {
+    subject.strip_prefix("Patient/").is_some_and(crate::fhir::reference::is_id)
 }
 
 /// The subject that an address names, if it is one that can be.

@@ -5,6 +5,7 @@
 mod allocation;
 mod attest;
 mod audit;
+mod blinding;
 mod configuration;
 mod corrections;
 mod faults;

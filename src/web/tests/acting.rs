@@ -59,15 +59,19 @@ async fn a_session_alone_signs_nothing() {
 #[tokio::test]
 async fn an_undecided_subject_is_refused_with_every_open_criterion_named() {
     let world = World::staffed();
-    world.randomize("Patient/somebody-else");
+    world.randomize("Patient/s1");
     let at = world.pages().await;
     let who = world.sign_in(at, "inv-n").await;
     let record = hash(&world, at, &who).await;
     let wish = json!({"meaning": "randomize", "record": record, "password": PASSWORD});
     let answer = draw(&world, at, &who, "k1", &wish).await;
-    // The list of the test was made under no definition.
-    assert!([409, 422].contains(&answer.status), "{}", answer.text);
     let told = answer.json();
+    assert_eq!((answer.status, told["code"].as_str()), (422, Some("undetermined")), "{told}");
+    let open: Vec<&str> =
+        told["criteria"].as_array().expect("criteria").iter().filter_map(|c| c["id"].as_str()).collect();
+    let decision = world.store.latest_decision("Patient/n1").expect("read").expect("there");
+    assert_eq!(open, decision.deciding);
+    assert!(told["criteria"].as_array().expect("criteria").iter().any(|c| c["needs"] != json!([])), "{told}");
     for member in ["code", "message", "hint", "requestId"] {
         assert!(told[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {told}");
     }

@@ -1,6 +1,7 @@
 //! The routers as a browser or a monitor meets them: on a port of this machine, over a real store.
 
 mod acting;
+mod docs;
 mod ops;
 mod pages;
 mod people;
@@ -135,7 +136,12 @@ impl World {
     fn randomize(&self, subject: &str) {
         let trial = self.state.trial.study.id.clone();
         if self.store.allocation_list(&trial).expect("read").is_none() {
-            let new = NewAllocationList { trial: trial.clone(), json: CANARY.into(), ..list(9) };
+            let new = NewAllocationList {
+                trial: trial.clone(),
+                definition: self.state.trial.hash.clone(),
+                json: CANARY.into(),
+                ..list(9)
+            };
             self.store.put_allocation_list(new).expect("a list");
         }
         let check: Check = Box::new(|_, desk| {
