@@ -32,15 +32,6 @@ pub enum Wrong {
     Date,
 }
 
-/// Who states it, and in which role.
-#[derive(Clone, Copy, Debug)]
-pub struct Speaker<'a> {
-    pub actor: &'a str,
-    /// As it stands in the record.
-    pub name: &'a str,
-    pub role: &'a str,
-}
-
 /// A statement, ready to be stored.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -50,11 +41,25 @@ pub struct Statement {
     about: String,
     /// For the audit log, besides what was held before.
     said: Vec<(&'static str, String)>,
-    audit: NewAudit,
+    action: &'static str,
+    subject: String,
+    at: String,
+}
+
+impl Statement {
+    /// SHA-256 of the document as it goes into the inbox.
+    pub fn document(&self) -> String {
+        hex(&Sha256::digest(self.resource.to_string().as_bytes()))
+    }
+
+    /// When it is made, as it stands in the document.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
 }
 
 /// A judgement of a criterion (`yes`: its statement applies; `no` clears an exclusion), or a bedside grade
-/// in its own words.
+/// in its own words. `speaker`: the name as it stands in the document.
 ///
 /// # Errors
 /// [`Wrong`]
@@ -62,13 +67,10 @@ pub fn attestation(
     trial: &Trial,
     subject: &str,
     (criterion, verdict, reason): (&str, &str, &str),
-    speaker: Speaker<'_>,
+    speaker: &str,
     at: DateTime<Utc>,
 ) -> Result<Statement, Wrong> {
-    let answer = answer(trial, criterion, verdict)?;
-    if reason.trim().is_empty() {
-        return Err(Wrong::Reason);
-    }
+    let answer = answer(trial, criterion, verdict, reason)?;
     let stamp = crate::pipeline::stamp(at);
     let resource = json!({
         "resourceType": "QuestionnaireResponse",
@@ -78,7 +80,7 @@ pub fn attestation(
         "status": "completed",
         "subject": {"reference": subject},
         "authored": stamp,
-        "author": {"display": speaker.name},
+        "author": {"display": speaker},
         "item": [
             {"linkId": criterion, "answer": [answer]},
             {"linkId": "reason", "answer": [{"valueString": reason}]}
@@ -90,12 +92,22 @@ pub fn attestation(
         resource,
         about: criterion.to_owned(),
         said: said.map(|(name, text)| (name, text.to_owned())).into(),
-        audit: entry("attest", subject, speaker, stamp),
+        action: "attest",
+        subject: subject.to_owned(),
+        at: stamp,
     })
 }
 
-/// A verdict on a criterion, or the answer of a coded variable.
-fn answer(trial: &Trial, name: &str, verdict: &str) -> Result<Value, Wrong> {
+/// A verdict on a criterion, or the answer of a coded variable, as a form holds it.
+///
+/// # Errors
+/// [`Wrong`]
+pub fn answer(trial: &Trial, name: &str, verdict: &str, reason: &str) -> Result<Value, Wrong> {
+    let answer = judgement(trial, name, verdict)?;
+    if reason.trim().is_empty() { Err(Wrong::Reason) } else { Ok(answer) }
+}
+
+fn judgement(trial: &Trial, name: &str, verdict: &str) -> Result<Value, Wrong> {
     if trial.criterion(name).is_some() {
         return match verdict {
             "yes" => Ok(json!({"valueBoolean": true})),
@@ -123,15 +135,12 @@ pub fn consent(
     trial: &Trial,
     subject: &str,
     given: bool,
-    (date, reason): (Option<&str>, &str),
-    speaker: Speaker<'_>,
+    (when, reason): (Option<&str>, &str),
     at: DateTime<Utc>,
 ) -> Result<Statement, Wrong> {
-    if date.is_some_and(|date| When::parse(date).is_err()) {
-        return Err(Wrong::Date);
-    }
+    date(when)?;
     let stamp = crate::pipeline::stamp(at);
-    let date = date.unwrap_or(&stamp).to_owned();
+    let date = when.unwrap_or(&stamp).to_owned();
     let study = &trial.study;
     let resource = json!({
         "resourceType": "Consent",
@@ -147,7 +156,6 @@ pub fn consent(
         "patient": {"reference": subject},
         "dateTime": date
     });
-    let action = if given { "consent.record" } else { "consent.withdraw" };
     let after = if given { "consented" } else { "withdrawn" };
     let said = [("date", date.as_str()), ("after", after), ("reason", reason)];
     let asks = trial.criteria.iter().find(|c| matches!(c.rule, Rule::Consent));
@@ -156,18 +164,20 @@ pub fn consent(
         resource,
         about: asks.map(|c| c.id.clone()).unwrap_or_default(),
         said: said.map(|(name, text)| (name, text.to_owned())).into(),
-        audit: entry(action, subject, speaker, stamp),
+        action: if given { "consent.record" } else { "consent.withdraw" },
+        subject: subject.to_owned(),
+        at: stamp,
     })
 }
 
-fn entry(action: &str, subject: &str, speaker: Speaker<'_>, at: String) -> NewAudit {
-    NewAudit {
-        at,
-        actor: speaker.actor.to_owned(),
-        role: speaker.role.to_owned(),
-        action: action.to_owned(),
-        subject: Some(subject.to_owned()),
-        detail: String::new(),
+/// Is it a date, if it is there?
+///
+/// # Errors
+/// [`Wrong::Date`]
+pub fn date(text: Option<&str>) -> Result<(), Wrong> {
+    match text.map(When::parse) {
+        Some(Err(_)) => Err(Wrong::Date),
+        _ => Ok(()),
     }
 }
 
@@ -191,14 +201,21 @@ pub fn store(
     statement: Statement,
     signature: NewSignature,
 ) -> Result<(), StoreError> {
-    let Statement { origin, resource, about, said, audit } = statement;
-    let document = resource.to_string().into_bytes();
-    let hash = hex(&Sha256::digest(&document));
-    let before = held(store, audit.subject.as_deref().unwrap_or_default(), &about)?;
+    let hash = statement.document();
+    let Statement { origin, resource, about, said, action, subject, at } = statement;
+    let before = held(store, &subject, &about)?;
     let mut pairs: Vec<(&str, &str)> = said.iter().map(|(name, text)| (*name, text.as_str())).collect();
     pairs.extend([("before", before.as_str()), ("document", &hash)]);
-    store.sign(signature, vec![NewAudit { detail: detail(&pairs), ..audit }])?;
-    accept(store, origin, OWN_SOURCE, document).map(drop)
+    let entry = NewAudit {
+        at,
+        actor: signature.actor.clone(),
+        role: signature.role.clone(),
+        action: action.to_owned(),
+        subject: Some(subject),
+        detail: detail(&pairs),
+    };
+    store.sign(signature, vec![entry])?;
+    accept(store, origin, OWN_SOURCE, resource.to_string().into_bytes()).map(drop)
 }
 
 /// A moment of its own second. Order is decided by the second, and what a person says later must be

@@ -8,7 +8,7 @@ use super::state::WebState;
 use super::subject;
 use super::trouble::Trouble;
 use super::visitor::Visitor;
-use crate::statement::{self, Speaker, Wrong};
+use crate::statement::{self, Wrong};
 use crate::store::{Decision, Store, StoreError};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
@@ -50,6 +50,8 @@ pub(super) async fn record(
     }
     let proof = Proof::of(password, grant)?;
     let act = Act::Attest { criterion, verdict, reason };
+    // What one says after another is told from it by its second.
+    let _alone = state.desk.alone(&format!("statement {subject}")).await?;
     let turn = state.desk.hashing().await?;
     let desk = state.desk.clone();
     let attested = state
@@ -71,7 +73,7 @@ fn attest(
     let Act::Attest { criterion, verdict, reason } = &act else { return Err(Trouble::no_such_meaning()) };
     let at = statement::moment(store, subject, &|| desk.now()).map_err(failed)?;
     let said = (criterion.as_str(), verdict.as_str(), reason.as_str());
-    let said = statement::attestation(trial, subject, said, speaker(visitor), at).map_err(wrong)?;
+    let said = statement::attestation(trial, subject, said, visitor.printed_name(), at).map_err(wrong)?;
     let record = signing::record(store, trial, subject, &act).map_err(failed)?;
     let record = record.ok_or_else(Trouble::no_such_subject)?;
     let to_sign =
@@ -79,10 +81,6 @@ fn attest(
     let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
     statement::store(store, said, signature).map_err(failed)?;
     desk.judged(store, subject)
-}
-
-pub(super) fn speaker(visitor: &Visitor) -> Speaker<'_> {
-    Speaker { actor: visitor.actor(), name: visitor.printed_name(), role: visitor.role().name() }
 }
 
 /// What of a statement cannot be taken down. The answers that there are may be named: they are the trial's.

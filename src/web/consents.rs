@@ -1,7 +1,7 @@
 //! That a signed consent was seen, or was withdrawn. Signed.
 
 use super::actions::known;
-use super::attestations::{REASON, judged, speaker, wrong};
+use super::attestations::{REASON, judged, wrong};
 use super::body::{self, Given};
 use super::signing::{self, Act, Proof, ToSign};
 use super::state::WebState;
@@ -54,6 +54,8 @@ pub(super) async fn record(
     }
     let proof = Proof::of(password, grant)?;
     let act = Act::Consent { given: consent == Consent::Given, date, reason };
+    // What one says after another is told from it by its second.
+    let _alone = state.desk.alone(&format!("statement {subject}")).await?;
     let turn = state.desk.hashing().await?;
     let desk = state.desk.clone();
     let recorded = state
@@ -75,7 +77,7 @@ fn take(
     let Act::Consent { given, date, reason } = &act else { return Err(Trouble::no_such_meaning()) };
     let at = statement::moment(store, subject, &|| desk.now()).map_err(failed)?;
     let about = (date.as_deref(), reason.as_str());
-    let said = statement::consent(trial, subject, *given, about, speaker(visitor), at).map_err(wrong)?;
+    let said = statement::consent(trial, subject, *given, about, at).map_err(wrong)?;
     let record = signing::record(store, trial, subject, &act).map_err(failed)?;
     let record = record.ok_or_else(Trouble::no_such_subject)?;
     let to_sign =
