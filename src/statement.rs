@@ -196,11 +196,7 @@ fn held(store: &dyn Store, subject: &str, about: &str) -> Result<String, StoreEr
 ///
 /// # Errors
 /// Those of the store.
-pub fn store(
-    store: &dyn Store,
-    statement: Statement,
-    signature: NewSignature,
-) -> Result<(), StoreError> {
+pub fn store(store: &dyn Store, statement: Statement, signature: NewSignature) -> Result<(), StoreError> {
     let hash = statement.document();
     let Statement { origin, resource, about, said, action, subject, at } = statement;
     let before = held(store, &subject, &about)?;
@@ -237,7 +233,9 @@ pub fn moment(
         if newest.is_none() || second(&crate::pipeline::stamp(at)) != newest {
             return Ok(at);
         }
-        std::thread::sleep(Duration::from_millis(1001u64.saturating_sub(at.timestamp_subsec_millis().into())));
+        std::thread::sleep(Duration::from_millis(
+            1001u64.saturating_sub(at.timestamp_subsec_millis().into()),
+        ));
         at = now();
     }
     Ok(at + Duration::from_secs(1))

@@ -133,8 +133,7 @@ pub(super) async fn known(
     route: &'static str,
 ) -> Result<Decision, Trouble> {
     let (who, key) = (Arc::clone(visitor), subject.to_owned());
-    let found =
-        state.ask(move |store, _, accounts| visitor::decision(store, accounts, &who, &key)).await?;
+    let found = state.ask(move |store, _, accounts| visitor::decision(store, accounts, &who, &key)).await?;
     match found {
         Some(decision) => Ok(decision),
         None => {
@@ -247,8 +246,7 @@ fn try_draw(
     // A repetition signs nothing: what it was shown may have changed since. Who asks proves it all the same.
     let shown = earlier.is_none().then_some(shown.as_str());
     let to_sign = ToSign { act: &act, subject: &subject, record: &record, shown, used_for: &key };
-    let signature =
-        signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
+    let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
     if let Some(allocation) = earlier {
         return Ok(AllocationOutcome { allocation, replayed: true });
     }
@@ -390,7 +388,9 @@ pub(super) async fn unblind(
     let turn = state.desk.hashing().await?;
     let desk = state.desk.clone();
     let unblinded = state
-        .read(move |store, trial| Ok(try_unblind(store, trial, &desk, &visitor, (act, proof, wish.record), &subject)))
+        .read(move |store, trial| {
+            Ok(try_unblind(store, trial, &desk, &visitor, (act, proof, wish.record), &subject))
+        })
         .await?;
     drop(turn);
     let (allocation, category, arm) = unblinded?;
@@ -422,8 +422,7 @@ fn try_unblind(
     let record = record.ok_or_else(Trouble::no_such_allocation)?;
     let to_sign =
         ToSign { act: &act, subject, record: &record, shown: shown.as_deref(), used_for: "unblind" };
-    let signature =
-        signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
+    let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
     let key = desk.key().map_err(|refusal| Trouble::not_randomized(&refusal.code))?;
     let Act::Unblind { category, reason } = &act else { return Err(Trouble::no_such_meaning()) };
     let arm = draw::unblind(store, trial, &key, &allocation, (*category, reason), signature);

@@ -38,7 +38,9 @@ pub(super) async fn subjects(
     let listed = state
         .ask(move |store, trial, accounts| {
             let randomized = state::randomized(store, trial)?;
-            let taken = visitor::decisions(store, accounts, &visitor)?.into_iter().filter(|d| filter.takes(d, &randomized));
+            let taken = visitor::decisions(store, accounts, &visitor)?
+                .into_iter()
+                .filter(|d| filter.takes(d, &randomized));
             let row = |d: crate::store::Decision| Listed {
                 randomized: randomized.contains(&d.subject),
                 needs: serde_json::from_str::<Needs>(&d.json).unwrap_or_default().needs,

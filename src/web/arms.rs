@@ -79,7 +79,8 @@ pub(super) async fn list(
     let (rows, closed) = state
         .ask(move |store, trial, accounts| {
             let events = events(store, trial)?;
-            let rows = visitor::allocations(store, accounts, trial, &who)?.iter().map(|a| row(a, &events)).collect();
+            let rows =
+                visitor::allocations(store, accounts, trial, &who)?.iter().map(|a| row(a, &events)).collect();
             Ok((rows, is_closed(&events)))
         })
         .await?;

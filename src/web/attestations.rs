@@ -76,8 +76,7 @@ fn attest(
     let said = statement::attestation(trial, subject, said, visitor.printed_name(), at).map_err(wrong)?;
     let record = signing::record(store, trial, subject, &act).map_err(failed)?;
     let record = record.ok_or_else(Trouble::no_such_subject)?;
-    let to_sign =
-        ToSign { act: &act, subject, record: &record, shown: shown.as_deref(), used_for: "attest" };
+    let to_sign = ToSign { act: &act, subject, record: &record, shown: shown.as_deref(), used_for: "attest" };
     let signature = signing::sign(store, desk, visitor, &proof, &to_sign).map_err(signing::refused)?;
     statement::store(store, said, signature).map_err(failed)?;
     desk.judged(store, subject)

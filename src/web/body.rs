@@ -31,7 +31,9 @@ async fn read(request: Request) -> Result<(HeaderMap, Zeroizing<Vec<u8>>), Troub
 
 fn refused(error: BodyError) -> Trouble {
     let (happened, next) = match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ("The body has more than 64 KiB.", "Send what is asked for, and no more."),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("The body has more than 64 KiB.", "Send what is asked for, and no more.")
+        }
         StatusCode::REQUEST_TIMEOUT => ("The body stopped or took too long.", "Send it again."),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             ("The body has a Content-Encoding other than one gzip.", "Send it as it is.")

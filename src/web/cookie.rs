@@ -114,7 +114,11 @@ mod tests {
             (with(&[]),                                                        "__Host-trialbridge=abc", "; Secure"),
         ];
         for (headers, name, secure) in table {
-            assert_eq!(Cookie::Session.set(&headers, "abc"), format!("{name}{strict}{secure}"), "{headers:?}");
+            assert_eq!(
+                Cookie::Session.set(&headers, "abc"),
+                format!("{name}{strict}{secure}"),
+                "{headers:?}"
+            );
         }
         let gone = Cookie::Session.clear(&with(&[("host", "a.example")]));
         assert_eq!(gone, format!("__Host-trialbridge={strict}; Secure; Max-Age=0"));

@@ -41,7 +41,8 @@ impl Trouble {
 
     pub fn too_many_attempts(seconds: Option<u64>) -> Trouble {
         let happened = "There were too many attempts to sign in.";
-        let next = "Wait for the time in Retry-After; without one, an administrator has to reset the account.";
+        let next =
+            "Wait for the time in Retry-After; without one, an administrator has to reset the account.";
         let trouble = Trouble::refused(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", happened, next);
         match seconds {
             Some(seconds) => trouble.after(seconds),
@@ -57,7 +58,8 @@ impl Trouble {
 
     pub fn token() -> Trouble {
         let happened = "The request does not carry the token of its session.";
-        let next = "Send the `csrf` of GET /api/v1/session in the header X-CSRF-Token. A form: load its page again.";
+        let next =
+            "Send the `csrf` of GET /api/v1/session in the header X-CSRF-Token. A form: load its page again.";
         Trouble::refused(StatusCode::FORBIDDEN, "csrf-token", happened, next)
     }
 
@@ -189,8 +191,12 @@ impl Trouble {
     }
 }
 
-const OTHERWISE: (&str, u16, &str, &str) =
-    ("not-randomized", 409, "Nobody can be randomized as things are.", "`trialbridge randomize --dry-run` says why.");
+const OTHERWISE: (&str, u16, &str, &str) = (
+    "not-randomized",
+    409,
+    "Nobody can be randomized as things are.",
+    "`trialbridge randomize --dry-run` says why.",
+);
 
 /// Code, status, what happened, what to do.
 #[rustfmt::skip]

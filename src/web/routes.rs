@@ -5,7 +5,9 @@
 use super::guard::{self, Entrance};
 use super::state::WebState;
 use super::trouble::{self, Trouble};
-use super::{actions, api, arms, asset, attestations, consents, login, records, session, sso, subject, worklist};
+use super::{
+    actions, api, arms, asset, attestations, consents, login, records, session, sso, subject, worklist,
+};
 use crate::access::Permission;
 use axum::Router;
 use axum::http::{Method, Uri};

@@ -41,7 +41,8 @@ struct Told<'a> {
 
 fn told(state: &WebState, viewer: &Viewer, csrf: &str) -> Result<String, Trouble> {
     let limits = state.desk.settings.limits;
-    let may = Permission::ALL.into_iter().filter(|p| crate::access::may(viewer.role, *p, &state.desk.masking));
+    let may =
+        Permission::ALL.into_iter().filter(|p| crate::access::may(viewer.role, *p, &state.desk.masking));
     let told = Told {
         schema: "trialbridge/session/v1",
         account: &viewer.account,
@@ -95,7 +96,8 @@ pub(super) async fn open(State(state): State<WebState>, request: Request) -> Res
     let opened = sign_in(&state, &headers, login.account, login.password.0).await?;
     let text = told(&state, &opened.viewer, &csrf(opened.token.expose()))?;
     let cookie = Cookie::Session.set(&headers, opened.token.expose());
-    Ok((StatusCode::CREATED, [(SET_COOKIE, cookie)], [(CONTENT_TYPE, "application/json")], text).into_response())
+    Ok((StatusCode::CREATED, [(SET_COOKIE, cookie)], [(CONTENT_TYPE, "application/json")], text)
+        .into_response())
 }
 
 /// `GET /api/v1/session`

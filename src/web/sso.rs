@@ -62,7 +62,8 @@ pub(super) async fn begin(
         (None, None) => None,
         (Some(record_sha256), Some(meaning)) => {
             let is_hash = record_sha256.len() == 64 && record_sha256.bytes().all(|b| b.is_ascii_hexdigit());
-            let known = ["randomize", "attest", "consent.record", "consent.withdraw", "unblind"].contains(&meaning.as_str());
+            let known = ["randomize", "attest", "consent.record", "consent.withdraw", "unblind"]
+                .contains(&meaning.as_str());
             let token = Cookie::Session.read(&headers).ok_or_else(Trouble::no_session)?.to_owned();
             let visitor = visitor::of(&state, token).await?.ok_or_else(Trouble::no_session)?;
             if !is_hash || !known {

@@ -95,7 +95,8 @@ impl Person {
         let json = ["Content-Type: application/json"];
         let answer = service.send("POST", "/api/v1/session", &json, body.as_bytes());
         assert_eq!(answer.status, 201, "{name}: {}", answer.body);
-        let cookie = answer.header("set-cookie").expect("a cookie").split(';').next().expect("its value").to_owned();
+        let cookie =
+            answer.header("set-cookie").expect("a cookie").split(';').next().expect("its value").to_owned();
         Person { cookie, csrf: answer.json()["csrf"].as_str().expect("a token").to_owned() }
     }
 
@@ -147,7 +148,9 @@ fn told_by_the_database(bench: &Bench) -> Vec<String> {
         while let Some(row) = rows.next().expect("a row") {
             for at in 0..width {
                 let bytes = match row.get_ref(at).expect("a value") {
-                    rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => bytes.to_vec(),
+                    rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {
+                        bytes.to_vec()
+                    }
                     _ => continue,
                 };
                 if hits(&bytes) > 0 {
@@ -174,7 +177,10 @@ fn in_a_backup(bench: &Bench, name: &str, args: &[&str]) -> usize {
 #[test]
 fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
     let hospital = Hospital::of(&PARTICIPANTS);
-    let more = format!("{}[pull]\nschedule = \"0 0 3 1 1 *\"\n", FREE.replace("enabled = false", "enabled = false\narm = \"code\""));
+    let more = format!(
+        "{}[pull]\nschedule = \"0 0 3 1 1 *\"\n",
+        FREE.replace("enabled = false", "enabled = false\narm = \"code\"")
+    );
     let bench = Bench::with(&hospital.url, &more);
     let trial = bench.path("trial");
     canary_trial(&trial);
@@ -191,7 +197,8 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
     let (initial, own) = (secret_file(&bench, "initial", INITIAL), secret_file(&bench, "own", PASSWORD));
     let (initial, own) = (initial.to_str().expect("a path"), own.to_str().expect("a path"));
     for (name, role) in PEOPLE {
-        let mut add = vec!["--password-file", initial, "user", "add", name, "--role", role, "--printed-name", name];
+        let mut add =
+            vec!["--password-file", initial, "user", "add", name, "--role", role, "--printed-name", name];
         if name != "root" {
             add.extend(["--by", "root", "--by-password-file", own]);
         }
@@ -222,7 +229,8 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
             (&other.json()["code"], &other.json()["allocation"]),
             (&json!("duplicate"), &first.json()["allocation"])
         );
-        lengths.insert(first.body.replace(id, "").replace(if n % 2 == 0 { "cora" } else { "ivan" }, "").len());
+        lengths
+            .insert(first.body.replace(id, "").replace(if n % 2 == 0 { "cora" } else { "ivan" }, "").len());
         for answer in [first, again, other] {
             assert_eq!(hits(answer.head.as_bytes()) + hits(answer.body.as_bytes()), 0);
         }
@@ -249,7 +257,11 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
         assert!(ARM_CANARIES.contains(&arm.as_str()) && page.body.contains(&arm), "{told}");
         arms.insert(subject.clone(), arm);
     }
-    assert_eq!(arms.values().collect::<BTreeSet<_>>().len(), 2, "both arms were given, or nothing is shown here");
+    assert_eq!(
+        arms.values().collect::<BTreeSet<_>>().len(),
+        2,
+        "both arms were given, or nothing is shown here"
+    );
 
     // Everybody else asks every route, for every id there is: no canary, and nothing that depends on the arm.
     for name in ["root", "cora", "ivan", "mona"] {
@@ -259,9 +271,15 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
                 let subject = subject.trim_start_matches("Patient/");
                 let id = if route.path.contains("/subjects/") { subject } else { allocation };
                 let path = route.path.replace("{id}", id).replace("{name}", "x.css");
-                for path in [path.clone(), format!("{path}?meaning=randomize"), format!("{path}?subject={subject}")] {
+                for path in
+                    [path.clone(), format!("{path}?meaning=randomize"), format!("{path}?subject={subject}")]
+                {
                     let answer = people[name].get(&service, &path);
-                    assert_eq!(hits(answer.head.as_bytes()) + hits(answer.body.as_bytes()), 0, "{name} {path}");
+                    assert_eq!(
+                        hits(answer.head.as_bytes()) + hits(answer.body.as_bytes()),
+                        0,
+                        "{name} {path}"
+                    );
                     if route.path.ends_with("/allocation") && path == route.path.replace("{id}", id) {
                         let size = answer.body.replace("cora", "").replace("ivan", "").len();
                         sizes.entry(route.path).or_default().insert(subject.to_owned(), size);
@@ -274,7 +292,9 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
         }
     }
     // Beside the pages: what hospitals and monitors ask, and errors.
-    for path in ["/fhir/metadata", "/fhir/Patient/p-001", "/fhir/ResearchSubject", "/fhir", "/hook/x", "/nowhere"] {
+    for path in
+        ["/fhir/metadata", "/fhir/Patient/p-001", "/fhir/ResearchSubject", "/fhir", "/hook/x", "/nowhere"]
+    {
         let answer = service.send("GET", path, &[], b"");
         assert_eq!(hits(answer.head.as_bytes()) + hits(answer.body.as_bytes()), 0, "{path}");
     }
@@ -294,7 +314,12 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
     assert_eq!((named.status, &named.json()["code"]), (422, &json!("reason-names-arm")));
     assert_eq!(hits(named.body.as_bytes()), 0, "what was sent is not repeated");
     let told = people["ivan"].post(&service, &path, "", &wish("bleeding"));
-    assert_eq!((told.status, told.json()["arm"].as_str()), (201, Some(arms[subject].as_str())), "{}", told.body);
+    assert_eq!(
+        (told.status, told.json()["arm"].as_str()),
+        (201, Some(arms[subject].as_str())),
+        "{}",
+        told.body
+    );
     let page = people["mona"].get(&service, &format!("/subjects/{id}"));
     assert!(page.body.contains("unblinded"), "{}", page.body);
     assert_eq!(hits(page.body.as_bytes()), 0);
@@ -328,7 +353,14 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = bench.command(&args).env("TRIALBRIDGE_PASSWORD", PASSWORD).output().expect("runs");
         let ran = finished(&args, ran);
-        assert_eq!(hits(ran.out.as_bytes()) + hits(ran.err.as_bytes()), 0, "{}: {} {}", ran.what, ran.out, ran.err);
+        assert_eq!(
+            hits(ran.out.as_bytes()) + hits(ran.err.as_bytes()),
+            0,
+            "{}: {} {}",
+            ran.what,
+            ran.out,
+            ran.err
+        );
     }
     // At rest: no table but the list's public part, no more of it in a copy than before anybody was
     // randomized, no file's name.

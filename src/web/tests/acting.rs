@@ -91,8 +91,16 @@ async fn a_judgement_is_signed_with_what_was_judged_and_changes_the_decision() {
     };
     assert_ne!(verdict(&before, "E4"), "clear");
     for (body, status, code) in [
-        (json!({"criterion": "E99", "verdict": "no", "reason": "r", "password": PASSWORD}), 422, "no-such-criterion"),
-        (json!({"criterion": "E4", "verdict": "maybe", "reason": "r", "password": PASSWORD}), 422, "no-such-verdict"),
+        (
+            json!({"criterion": "E99", "verdict": "no", "reason": "r", "password": PASSWORD}),
+            422,
+            "no-such-criterion",
+        ),
+        (
+            json!({"criterion": "E4", "verdict": "maybe", "reason": "r", "password": PASSWORD}),
+            422,
+            "no-such-verdict",
+        ),
         (json!({"criterion": "E4", "verdict": "no", "reason": " ", "password": PASSWORD}), 422, "no-reason"),
         (json!({"criterion": "E4", "verdict": "no", "reason": "r"}), 401, "signature-refused"),
     ] {

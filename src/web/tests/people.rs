@@ -66,7 +66,8 @@ impl World {
     pub fn staffed() -> World {
         let world = World::empty();
         for (site, id) in [("lab:north", "n1"), ("lab:south", "s1")] {
-            let patient = json!({"resourceType": "Patient", "id": id, "gender": "female", "birthDate": "1970-01-01"});
+            let patient =
+                json!({"resourceType": "Patient", "id": id, "gender": "female", "birthDate": "1970-01-01"});
             inbox::accept(&*world.store, "test", site, patient.to_string().into_bytes()).expect("accepted");
         }
         world.judge();
@@ -96,8 +97,7 @@ impl World {
         let by = || By { name: "admin", credential: Credential::Password(&own) };
         let first = role == Role::Administrator;
         let printed = format!("Dr {name}");
-        let person =
-            NewPerson { name, printed_name: &printed, role, site, password: Some(&initial) };
+        let person = NewPerson { name, printed_name: &printed, role, site, password: Some(&initial) };
         let by = if first { None } else { Some(by()) };
         accounts.add(&person, by, self.clock.now()).expect("made");
         accounts.change_password(name, &initial, &own, self.clock.now()).expect("changed");

@@ -49,10 +49,9 @@ async fn a_session_is_over_when_it_is_left_unused_or_old() {
     let world = World::staffed();
     let at = world.pages().await;
     let left = world.sign_in(at, "inv-n").await;
-    let answer =
-        world
-            .send(at, Method::DELETE, WHO, &[("cookie", &left.cookie), ("x-csrf-token", &left.csrf)], None)
-            .await;
+    let answer = world
+        .send(at, Method::DELETE, WHO, &[("cookie", &left.cookie), ("x-csrf-token", &left.csrf)], None)
+        .await;
     assert_eq!(answer.status, 204);
     assert!(answer.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(status(&world, at, &left).await, 401, "a stolen copy is worth nothing");
@@ -114,7 +113,13 @@ async fn who_is_refused_is_told_nothing_of_who_there_is() {
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     let all = format!("{:?}", world.store.audit_entries(0, 1000).expect("read"));
     assert!(!all.contains("wrong wrong"), "no password is in the audit log");
-    for body in ["", "{}", "[]", r#"{"account":"a","password":"b","role":"c"}"#, r#"{"account":"a","account":"b","password":"c"}"#] {
+    for body in [
+        "",
+        "{}",
+        "[]",
+        r#"{"account":"a","password":"b","role":"c"}"#,
+        r#"{"account":"a","account":"b","password":"c"}"#,
+    ] {
         let json = ("content-type", "application/json");
         let answer = world.send(at, Method::POST, WHO, &[json], Some(body)).await;
         assert!([400, 429].contains(&answer.status), "{body}: {}", answer.text);
@@ -135,7 +140,8 @@ async fn another_site_can_ask_for_nothing() {
     let at = world.pages().await;
     let who = world.sign_in(at, "inv-n").await;
     let path = "/api/v1/subjects/n1/attestations";
-    let good = json!({"criterion": "E4", "verdict": "no", "reason": "seen", "password": PASSWORD}).to_string();
+    let good =
+        json!({"criterion": "E4", "verdict": "no", "reason": "seen", "password": PASSWORD}).to_string();
     let before = world.store.audit_head().expect("read");
     let (cookie, token) = (("cookie", who.cookie.as_str()), ("x-csrf-token", who.csrf.as_str()));
     let json = ("content-type", "application/json");
@@ -171,7 +177,8 @@ async fn another_site_can_ask_for_nothing() {
         let answer = world.send(at, Method::POST, "/logout", &headers, Some("token=0")).await;
         assert_eq!(answer.status, status, "{}", answer.text);
     }
-    let answer = world.send(at, Method::POST, "/logout", &[cookie, form], Some(&format!("token={}", who.csrf))).await;
+    let answer =
+        world.send(at, Method::POST, "/logout", &[cookie, form], Some(&format!("token={}", who.csrf))).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/login"));
     assert_eq!(status(&world, at, &who).await, 401);
 }
@@ -182,7 +189,8 @@ async fn subjects_of_another_site_do_not_exist() {
     let at = world.pages().await;
     let south = world.sign_in(at, "coord-s").await;
     let listed = world.see(at, &south, "/api/v1/subjects").await.json();
-    let listed: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|s| s["subject"].as_str()).collect();
+    let listed: Vec<&str> =
+        listed.as_array().expect("a list").iter().filter_map(|s| s["subject"].as_str()).collect();
     assert_eq!(listed, ["Patient/s1"]);
     let page = world.see(at, &south, "/").await;
     assert!(page.text.contains("Patient/s1") && !page.text.contains("Patient/n1"));
@@ -220,7 +228,10 @@ async fn subjects_of_another_site_do_not_exist() {
             assert_eq!(world.audited("access.denied").len(), entries + 1, "{path} is audited");
         }
     }
-    assert_eq!(world.store.signatures(None).expect("read").iter().filter(|s| s.signed.subject.is_some()).count(), 0);
+    assert_eq!(
+        world.store.signatures(None).expect("read").iter().filter(|s| s.signed.subject.is_some()).count(),
+        0
+    );
     // The same subject, for who belongs to it.
     let north = world.sign_in(at, "coord-n").await;
     assert_eq!(world.see(at, &north, "/api/v1/subjects/n1/explain").await.status, 200);
@@ -233,7 +244,10 @@ async fn every_route_is_for_its_roles_and_nobody_else() {
     let at = world.pages().await;
     let mut people = Vec::new();
     for name in ["admin", "coord-n", "inv-n", "pharm", "stat", "mon"] {
-        people.push((world.sign_in(at, name).await, world.store.account(name).expect("read").expect("there").role));
+        people.push((
+            world.sign_in(at, name).await,
+            world.store.account(name).expect("read").expect("there").role,
+        ));
     }
     for route in ROUTES {
         let path = route.path.replace("{id}", "n1").replace("{name}", "x.css");
@@ -302,8 +316,9 @@ async fn people_sign_in_on_a_page_without_a_script() {
         assert!(!answer.header("set-cookie").starts_with("trialbridge="), "nobody is signed in");
     }
     tokio::time::sleep(Duration::from_millis(1000)).await;
-    let entered =
-        world.send(at, Method::POST, "/login", &[kind, ("cookie", &mark)], Some(&filled(&token, PASSWORD))).await;
+    let entered = world
+        .send(at, Method::POST, "/login", &[kind, ("cookie", &mark)], Some(&filled(&token, PASSWORD)))
+        .await;
     assert_eq!((entered.status, entered.header("location")), (303, "/"), "{}", entered.words());
     let cookie = entered.header("set-cookie").split(';').next().expect("a cookie").to_owned();
     let who = Person { cookie, csrf: String::new() };
@@ -329,7 +344,11 @@ async fn pages_by_role() {
     assert_eq!(world.see(at, &pharmacist, "/allocations").await.status, 200);
     let log = world.see(at, &admin, "/api/v1/audit").await;
     assert_eq!(log.status, 200);
-    assert!(!log.text.contains("Patient/"), "whom an entry is about is not for the administrator: {}", log.text);
+    assert!(
+        !log.text.contains("Patient/"),
+        "whom an entry is about is not for the administrator: {}",
+        log.text
+    );
 }
 
 #[tokio::test]
