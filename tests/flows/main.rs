@@ -6,6 +6,7 @@ mod access;
 mod allocation;
 mod attest;
 mod audit;
+mod blinding;
 mod configuration;
 mod corrections;
 mod faults;
