@@ -39,6 +39,19 @@ fn one_line_a_score() {
 }
 
 #[test]
+fn a_number_is_the_float_nearest_to_it() {
+    #[rustfmt::skip]
+    let table = [
+        "0", "-2.4162", "3.89", "20.081424837415", "9007199254740993", "0.0000000000000000000000000001",
+        // Of more digits than a float holds: dividing two floats would round twice and miss it.
+        "383442.78408619747", "1961976941.5762462", "6905606998526630.89",
+    ];
+    for text in table {
+        assert_eq!(span::float(d(text)), text.parse::<f64>().expect("a float"), "{text}");
+    }
+}
+
+#[test]
 fn all_names_in_their_order() {
     let scores = all(&patient(), &Options::default());
     let names: Vec<_> = scores.iter().map(|(name, _)| name).collect();
