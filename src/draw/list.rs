@@ -1,6 +1,5 @@
 //! A stored list as the seal knows it: opening one slot, and holding an allocation against the commitment.
 
-use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
 use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
 use crate::randomize::{Digest, Factor, Held, Plan, Scheme, SealKey};
