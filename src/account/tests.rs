@@ -263,7 +263,7 @@ fn five_failures_bar_a_name_whether_anybody_has_it_or_not() {
     world.with("dr-li", Role::Investigator);
     let accounts = world.accounts();
     let from = world.audit_length();
-    for (name, base) in [("dr-li", 0), ("nobody-here", 1000)] {
+    for (name, base) in [("dr-li", 0i64), ("nobody-here", 1000)] {
         let attempt =
             |password: &str, when| accounts.log_in(name, &secret(password), None, at(base + when)).map(drop);
         let wait = |seconds| Err(Denied::Wait { seconds: Some(seconds) });
