@@ -5,7 +5,7 @@ use super::password::{Broken, Strength};
 use super::*;
 use crate::access::Permission;
 use crate::store::suite::PlainChain;
-use crate::store::{SignatureMethod, SqliteStore, Store};
+use crate::store::{SignatureMethod, SqliteStore};
 use chrono::TimeZone;
 use serde_json::json;
 use std::sync::Arc;
@@ -263,10 +263,9 @@ fn five_failures_bar_a_name_whether_anybody_has_it_or_not() {
     world.with("dr-li", Role::Investigator);
     let accounts = world.accounts();
     let from = world.audit_length();
-    for (name, base) in [("dr-li", 0), ("nobody-here", 1000)] {
-        let attempt = |password: &str, when: i64| {
-            accounts.log_in(name, &secret(password), None, at(base + when)).map(drop)
-        };
+    for (name, base) in [("dr-li", 0i64), ("nobody-here", 1000)] {
+        let attempt =
+            |password: &str, when| accounts.log_in(name, &secret(password), None, at(base + when)).map(drop);
         let wait = |seconds| Err(Denied::Wait { seconds: Some(seconds) });
         for second in 0..5 {
             assert_eq!(attempt("a wrong one altogether", second), Err(Denied::Refused), "{name} {second}");
@@ -288,7 +287,7 @@ fn five_failures_bar_a_name_whether_anybody_has_it_or_not() {
 
     // In time the right password is taken, and forgets the failures.
     let attempt =
-        |password: &str, when: i64| accounts.log_in("dr-li", &secret(password), None, at(when)).map(drop);
+        |password: &str, when| accounts.log_in("dr-li", &secret(password), None, at(when)).map(drop);
     assert_eq!(attempt(GOOD, 2300), Ok(()));
     assert_eq!(attempt("a wrong one altogether", 2301), Err(Denied::Refused));
     assert_eq!(attempt(GOOD, 2302), Ok(()));
