@@ -12,8 +12,8 @@ mod disclose;
 mod list;
 mod say;
 
-pub use disclose::{NoArm, Viewer, disclose};
-pub use list::{plan, plan_hash, unproved};
+pub use disclose::{NoArm, Opener, Viewer, disclose};
+pub use list::{plan_hash, unproved};
 pub use say::{
     Category, Corrected, close, correct_stratum, event_detail, mark_in_error, names_an_arm, reopen,
     sign_definition, unblind,

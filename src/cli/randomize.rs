@@ -93,8 +93,7 @@ fn shown(
             format!("allocation {} is made; its arm is not shown: {}", outcome.allocation.id, e.message);
         Failure { message: text, ..e }
     })?;
-    let trial = &shell.trial.study.id;
-    draw::disclose(&**store, &masking, &key, trial, &outcome.allocation, viewer, now())
+    draw::disclose(&**store, &shell.trial, &key, &masking, &outcome.allocation, viewer, now())
         .map(Some)
         .map_err(|e| no_arm(&e))
 }
@@ -107,6 +106,11 @@ pub fn no_arm(error: &NoArm) -> Failure {
             exit::NOT_PERMITTED,
             error.to_string(),
             "`trialbridge subjects` says who is randomized",
+        ),
+        NoArm::OtherPlan => Failure::new(
+            exit::NOT_PERMITTED,
+            error.to_string(),
+            "load the definition that the list was made for, or one that gives the same list",
         ),
         NoArm::Sealed(_) | NoArm::Exchanged { .. } => Failure::new(
             exit::UNVERIFIED,
@@ -136,6 +140,7 @@ pub fn draw(
         "input": seen, "decision": decision.as_ref().map(|d| &d.decision), "asOf": decision.as_ref().map(|d| &d.as_of)
     });
     let signature = sign(shell, &**store, by, Permission::Randomize, "randomize", Some(subject), record)?;
+    super::sign::sees(shell, &**store, by, subject)?;
     let asked = Asked {
         subject: subject.to_owned(),
         idempotency_key: idempotency_key.to_owned(),
@@ -164,6 +169,7 @@ fn refused(error: &AllocateError) -> Failure {
         "identity-open" => "`trialbridge identity list` shows what has to be answered",
         "trial-closed" => "`trialbridge allocation reopen` resumes it",
         "definition-changed" => "`trialbridge definition sign` puts a definition in force for the same list",
+        "stratum-unknown" => "`trialbridge explain SUBJECT` shows what is known of it",
         "no-list" | "not-found" => "`trialbridge allocation generate`",
         "list-exhausted" => "the planned number is reached: there is no further slot, and there will be none",
         "audit-unanchored" | "audit-broken" => "`trialbridge doctor` and `trialbridge audit verify` say more",

@@ -4,7 +4,7 @@
 use super::output::Out;
 use super::randomize::no_arm;
 use super::shell::{Shell, subject};
-use super::sign::{reason, sign};
+use super::sign::{reason, sees, sign};
 use super::{Failure, Global, Outcome, Output, allocation, exit};
 use crate::access::Permission;
 use crate::draw::{self, Category};
@@ -58,6 +58,7 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
         "category": category.name(), "reason": reason
     });
     let signature = sign(&shell, &*store, &a.by, Permission::Unblind, "unblind", Some(&key), record)?;
+    sees(&shell, &*store, &a.by, &key)?;
     let at = signature.at.clone();
     let arm = draw::unblind(&*store, &shell.trial, &seal_key, &allocation, (category, reason), signature)
         .map_err(|e| no_arm(&e))?;

@@ -9,12 +9,11 @@ use super::{Failure, Global, Outcome, Output, allocation, exit};
 use crate::access::{Disclosure, Masking};
 use crate::client::FhirClient;
 use crate::client::server::ServerError;
-use crate::draw::{self, Viewer};
+use crate::draw::{Opener, Viewer};
 use crate::fhir::reference::type_and_id;
 use crate::fhir::release::Release;
 use crate::pipeline::{detail, stamp};
 use crate::protocol::document::hex;
-use crate::randomize::SealKey;
 use crate::score;
 use crate::sink::element::Identifier;
 use crate::sink::reconcile::{Capability, KnownIds, reconcile};
@@ -235,7 +234,10 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
         store.outbox(Some(OutboxState::Pending), 10_000)?.into_iter().map(|item| item.subject).collect();
     let allocations: BTreeMap<String, Allocation> =
         store.allocations(&trial.study.id)?.into_iter().map(|a| (a.subject.clone(), a)).collect();
-    let opener = Opener::new(shell, !allocations.is_empty())?;
+    let masking = shell.masking();
+    let needs_key = !allocations.is_empty() && masking.write_back == Disclosure::Disclose;
+    let key = needs_key.then(|| allocation::read_key(shell)).transpose()?;
+    let opener = key.as_ref().map(|key| Opener::new(&**store, trial, key));
     let mut participants = Vec::new();
     for d in store.latest_decisions()? {
         let allocation = allocations.get(&d.subject);
@@ -244,8 +246,9 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
         }
         // What is settled already is compared, not written: its evidence need not be looked for again.
         let ask = allocation.is_none() || unsettled.contains(&d.subject) || deviating.contains(&d.subject);
+        let arm = allocation.map(|a| assigned(&masking, opener.as_ref(), a)).transpose()?;
         let mut held = Held::of(client, client.base_url(), &**store, &d.subject, ask)?;
-        participants.push(participant(shell, store, &d, allocation, &mut held, &opener).await?);
+        participants.push(participant(shell, store, &d, (allocation, arm), &mut held).await?);
     }
     Ok(Wanted {
         study: StudyWanted {
@@ -278,33 +281,12 @@ async fn wanted(shell: &Shell, store: &Arc<dyn Store>, client: &FhirClient) -> R
     })
 }
 
-/// What the hospital may be told of an arm, and the key, if it is needed for that.
-struct Opener {
-    masking: Masking,
-    key: Option<SealKey>,
-}
-
-impl Opener {
-    fn new(shell: &Shell, has_allocations: bool) -> Result<Opener, Failure> {
-        let masking = shell.masking();
-        let needs_key = has_allocations && masking.write_back == Disclosure::Disclose;
-        let key = needs_key.then(|| allocation::read_key(shell)).transpose()?;
-        Ok(Opener { masking, key })
-    }
-}
-
-/// The arm as far as the hospital may be told.
-fn assigned(
-    shell: &Shell,
-    store: &Arc<dyn Store>,
-    a: &Allocation,
-    opener: &Opener,
-) -> Result<AssignedArm, Failure> {
-    match (opener.masking.write_back, &opener.key) {
-        (Disclosure::Disclose, Some(key)) => {
-            let trial = &shell.trial.study.id;
-            let arm = draw::disclose(&**store, &opener.masking, key, trial, a, Viewer::WriteBack, now());
-            arm.map(|arm| AssignedArm::Name(arm.expose().to_owned())).map_err(|e| no_arm(&e))
+/// The arm as far as the hospital may be told. `opener`: there is one where it may be told the name.
+fn assigned(masking: &Masking, opener: Option<&Opener<'_>>, a: &Allocation) -> Result<AssignedArm, Failure> {
+    match (masking.write_back, opener) {
+        (Disclosure::Disclose, Some(opener)) => {
+            let arm = opener.disclose(masking, a, Viewer::WriteBack, now()).map_err(|e| no_arm(&e))?;
+            Ok(AssignedArm::Name(arm.expose().to_owned()))
         }
         (Disclosure::Code, _) => Ok(AssignedArm::Code(a.id.clone())),
         _ => Ok(AssignedArm::Withheld),
@@ -315,9 +297,8 @@ async fn participant(
     shell: &Shell,
     store: &Arc<dyn Store>,
     latest: &Decision,
-    allocation: Option<&Allocation>,
+    (allocation, arm): (Option<&Allocation>, Option<AssignedArm>),
     held: &mut Held<'_, FhirClient>,
-    opener: &Opener,
 ) -> Result<ParticipantWanted, Failure> {
     // A participant's scores and evidence are those on which the allocation was decided.
     let history = store.decision_history(&latest.subject)?;
@@ -344,7 +325,6 @@ async fn participant(
         }
     }
     let state = state(shell, allocation, latest);
-    let arm = allocation.map(|a| assigned(shell, store, a, opener)).transpose()?;
     // The first day of the present state, which does not move when the same is found another day.
     let since = match allocation {
         Some(a) if state == SubjectState::OnStudy => a.at.get(..10).unwrap_or_default(),

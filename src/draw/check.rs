@@ -2,11 +2,12 @@
 
 use crate::clinical::time::days_before;
 use crate::identity::{self, Stands};
-use crate::protocol::Trial;
 use crate::protocol::rule::Rule;
+use crate::protocol::{Trial, factor};
 use crate::store::{Refusal, Snapshot};
 use chrono::NaiveDate;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Where in the list the participant belongs.
 pub(super) struct Place {
@@ -46,7 +47,25 @@ pub(super) fn place(snapshot: &Snapshot, trial: &Trial, today: NaiveDate) -> Res
         }
         _ => return refuse("undetermined", format!("not decided: {}", d.deciding.join(", "))),
     }
-    Ok(Place { stratum: 0, levels: "{}".to_owned() })
+    stratum(&d.json, trial)
+}
+
+/// Where the levels of the participant's factors lead, as the decision tells them.
+fn stratum(decision: &str, trial: &Trial) -> Result<Place, Refusal> {
+    let Some(plan) = trial.plan() else {
+        return refuse("definition-changed", "the trial has no [allocation] any more");
+    };
+    let decision: Value = serde_json::from_str(decision).unwrap_or_default();
+    let levels = match factor::levels(trial, &decision) {
+        Ok(levels) => levels,
+        // Names the factor and what is needed; never a value.
+        Err(unknown) => return refuse("stratum-unknown", unknown.to_string()),
+    };
+    let named: BTreeMap<&str, &str> = factor::named(trial, &levels).into_iter().collect();
+    match (plan.stratum(&levels), serde_json::to_string(&named)) {
+        (Some(stratum), Ok(levels)) => Ok(Place { stratum: stratum.into(), levels }),
+        _ => refuse("stratum-unknown", "the levels of the factors do not give a stratum"),
+    }
 }
 
 fn refuse<T>(code: &str, text: impl Into<String>) -> Result<T, Refusal> {

@@ -1,16 +1,15 @@
 //! A stored list as the seal knows it: opening one slot, and holding an allocation against the commitment.
 
-use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
 use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
-use crate::randomize::{Arm, Digest, Factor, Held, Plan, Scheme, SealKey};
+use crate::randomize::{Digest, Factor, Held, Plan, Scheme, SealKey};
 use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
 
 /// A slot that was opened and found to be part of the commitment.
 pub(super) struct Found {
     pub stratum: i64,
     pub position: i64,
-    pub arm: Arm,
+    pub held: Held,
     pub leaf: Digest,
     proof: Vec<Digest>,
 }
@@ -36,15 +35,11 @@ pub(super) fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Resul
     let slot: SealedSlot = serde_json::from_slice(sealed)
         .map_err(|_| SealError::Damaged { list: list.id.clone(), part: Part::List })?;
     let opened = seal::open_slot(&header, &slot, key)?;
-    let part = Part::Slot { stratum: opened.stratum, position: opened.position };
-    let Held::Arm(arm) = opened.held else {
-        return Err(SealError::Damaged { list: list.id.clone(), part });
-    };
     Ok(Found {
         stratum: opened.stratum.into(),
         position: opened.position.into(),
         leaf: opened.leaf,
-        arm,
+        held: opened.held,
         proof: opened.proof,
     })
 }
@@ -56,11 +51,6 @@ pub(super) fn unverified(error: SealError) -> Refusal {
 /// The slot in this place is not the one that was sealed for it.
 pub(super) fn elsewhere() -> Refusal {
     Refusal { code: "list-unverified".to_owned(), text: "the slot is of another position".to_owned() }
-}
-
-/// What the trial's list follows from besides its seed. None where nobody is to be randomized.
-pub fn plan(trial: &Trial) -> Option<Plan> {
-    trial.plan()
 }
 
 /// Hash of a plan: under another definition a list may be used only as long as this stays.

@@ -3,8 +3,8 @@
 //!
 //! Each is signed, stands in the audit log, and changes no allocation.
 
-use super::disclose::{NoArm, arm};
-use super::list::{plan, plan_hash};
+use super::disclose::{NoArm, Opener};
+use super::list::plan_hash;
 use crate::pipeline::detail;
 use crate::protocol::Trial;
 use crate::randomize::{Arm, SealKey};
@@ -61,7 +61,7 @@ pub fn unblind(
     (category, reason): (Category, &str),
     signature: NewSignature,
 ) -> Result<Arm, NoArm> {
-    let arm = arm(store, key, &trial.study.id, allocation)?;
+    let arm = Opener::new(store, trial, key).arm(allocation)?;
     let pairs = [("category", category.name()), ("reason", reason)];
     say(store, trial, Some(allocation), EventKind::Unblinded, &pairs, signature)?;
     tracing::warn!(
@@ -157,7 +157,7 @@ pub fn sign_definition(
             "there is no allocation list yet: it is made under the definition as it stands",
         );
     };
-    let Some(plan) = plan(trial).map(|plan| plan_hash(&plan)).filter(|plan| *plan == list.plan) else {
+    let Some(plan) = trial.plan().map(|plan| plan_hash(&plan)).filter(|plan| *plan == list.plan) else {
         return refuse(
             "definition-changed",
             "arms, scheme, factors or number differ from those that the list was made for: it cannot be used with this definition",

@@ -141,14 +141,14 @@ pub struct OidcRequest {
     pub at: String,
 }
 
-/// How an action on an account is written down.
-pub(super) fn of_clock(before: &str, after: &str) -> NewAudit {
-    let detail = serde_json::json!({"before": before, "after": after});
+/// A clock that went back, as the accounts see it: whoever was signed in is not any more.
+pub(super) fn all_ended(before: &str, after: &str) -> NewAudit {
+    let detail = serde_json::json!({"reason": "clock", "before": before, "after": after});
     NewAudit {
         at: after.to_owned(),
-        actor: "system".into(),
-        role: "system".into(),
-        action: "clock-anomaly".into(),
+        actor: "trialbridge".into(),
+        role: "service".into(),
+        action: "account.all-signed-out".into(),
         subject: None,
         detail: detail.to_string(),
     }

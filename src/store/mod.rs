@@ -185,7 +185,7 @@ pub trait Store: Send + Sync {
     //
     // Each method that takes a time moves the accounts' own clock. A time more than five seconds before the
     // latest one seen is a clock that went back: every session and every question to the identity provider
-    // ends, what was barred waits anew, and an audit entry `clock-anomaly` says so.
+    // ends, what was barred waits anew, and an audit entry `account.all-signed-out` says so.
 
     /// All, ordered by name.
     fn accounts(&self) -> Result<Vec<Account>>;

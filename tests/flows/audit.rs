@@ -93,7 +93,7 @@ fn who_decided_this_on_what_data_and_what_changed_since() {
     );
     assert_eq!(
         (&consent["detail"]["before"], &consent["detail"]["after"]),
-        (&"unknown".into(), &"consented".into())
+        (&"attest".into(), &"consented".into())
     );
     let allocation = first["allocation"].as_object().expect("randomized");
     assert_eq!(allocation["by"], "Dr B");
@@ -140,7 +140,7 @@ fn who_decided_this_on_what_data_and_what_changed_since() {
 fn a_decision_that_was_flipped_by_hand_is_found() {
     let (_hospital, bench) = story();
     let flipped = bench.fork();
-    flipped.by_hand("UPDATE decision SET decision = 'eligible' WHERE seq = 1");
+    flipped.by_hand("UPDATE decision SET decision = 'attached' WHERE seq = 1");
     flipped.run(&["audit", "verify"]).code(16).says("decision 1: its decision is not what audit entry");
     flipped.run(&["verify"]).code(16);
     let content = bench.fork();

@@ -2,6 +2,7 @@
 //! terminal, a script or an auditor sees. Nothing here looks into the program's own types, except where a
 //! moment has to be hit that no terminal can hit.
 
+mod access;
 mod allocation;
 mod attest;
 mod audit;

@@ -4,7 +4,7 @@
 use crate::access::Permission;
 use crate::cli::output::Out;
 use crate::cli::shell::{Shell, subject};
-use crate::cli::sign::{reason, sign};
+use crate::cli::sign::{reason, sees, sign};
 use crate::cli::unblind::allocated;
 use crate::cli::{Failure, Global, Outcome, Output, exit};
 use crate::draw::{self, Corrected};
@@ -45,6 +45,7 @@ pub(super) fn mark(global: &Global, shell: &Shell, a: &MarkArguments) -> Outcome
     });
     let signature =
         sign(shell, &*store, &a.by, Permission::CorrectAllocation, "mark-in-error", Some(&key), record)?;
+    sees(shell, &*store, &a.by, &key)?;
     let event = draw::mark_in_error(&*store, &shell.trial, &allocation, reason, signature);
     said(global, &a.by, Some(&allocation), event)
 }
@@ -62,13 +63,14 @@ pub(super) fn stratum(global: &Global, shell: &Shell, a: &StratumArguments) -> O
     });
     let signature =
         sign(shell, &*store, &a.by, Permission::CorrectAllocation, "correct-stratum", Some(&key), record)?;
+    sees(shell, &*store, &a.by, &key)?;
     let event = draw::correct_stratum(&*store, &shell.trial, &allocation, &corrected, reason, signature);
     said(global, &a.by, Some(&allocation), event)
 }
 
 /// The levels given, of factors that the trial has.
 fn corrected(shell: &Shell, given: &[String]) -> Result<Vec<Corrected>, Failure> {
-    let factors = draw::plan(&shell.trial).map(|plan| plan.factors).unwrap_or_default();
+    let factors = shell.trial.plan().map(|plan| plan.factors).unwrap_or_default();
     let wrong = |text: String, hint: String| Failure::new(exit::USAGE, text, hint);
     let names: Vec<&str> = factors.iter().map(|f| f.name.as_str()).collect();
     let mut corrected: Vec<Corrected> = Vec::new();

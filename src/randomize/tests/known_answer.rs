@@ -1,7 +1,7 @@
 //! Whole lists, made by an independent program in Python, byte for byte.
 
 use super::super::{
-    digest::{Digest, Hex, to_hex},
+    digest::{Digest, Hex, hex_array, to_hex},
     stream::Stream,
     *,
 };
@@ -106,6 +106,78 @@ fn a_list_stored_by_an_earlier_release_opens_and_verifies() {
     let mut moved = list.slots[0].clone();
     moved.stratum = 1;
     assert!(open_slot(&list.public.header, &moved, &key).is_err());
+}
+
+#[derive(Deserialize)]
+struct Inputs {
+    seed: String,
+    key: String,
+    nonce_seed: String,
+    definition: String,
+    list: String,
+    trial: String,
+    sizes: Vec<u32>,
+    arms: Vec<String>,
+    factors: Vec<InputFactor>,
+    total: u32,
+    statistician: String,
+}
+
+#[derive(Deserialize)]
+struct InputFactor {
+    name: String,
+    levels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    first_salt: String,
+    first_leaf: Digest,
+    header: Header,
+    slots_hash: Digest,
+    last_slot: SealedSlot,
+    sealed_seed_hash: Digest,
+}
+
+#[test]
+fn the_known_answer_is_drawn_up_and_sealed_byte_for_byte() {
+    let text = include_str!("../../../fixtures/randomize/known-answer-v2.json");
+    let KnownAnswer::<Inputs, Expected> { inputs, expected } =
+        serde_json::from_str(text).expect("the known answer");
+    let seed = Seed::from_hex(&inputs.seed).expect("a seed");
+    let key = SealKey::from_hex(&inputs.key).expect("a key");
+    let factors = inputs.factors.into_iter().map(|f| Factor { name: f.name, levels: f.levels });
+    let plan = Plan {
+        scheme: Scheme::PermutedBlocks { sizes: inputs.sizes },
+        arms: Arms::new(inputs.arms.clone()).expect("arms"),
+        factors: factors.collect(),
+        total: inputs.total,
+    };
+
+    let order = Order {
+        id: &inputs.list,
+        trial: &inputs.trial,
+        definition: hex_array(&inputs.definition).map(Digest).expect("a hash"),
+        plan: &plan,
+        imported: None,
+        statisticians: &[inputs.statistician.parse().expect("a public key")],
+    };
+    let entropy = Entropy {
+        seed,
+        nonce_seed: hex_array(&inputs.nonce_seed).expect("a nonce seed"),
+        ephemeral: Ephemeral::new([77; 32]),
+    };
+    let list = seal(&order, &key, &entropy).expect("a sealed list");
+    assert_eq!(list.public.header, expected.header);
+    let first = open_slot(&list.public.header, &list.slots[0], &key).expect("a slot");
+    assert_eq!(to_hex(first.salt.expose()), expected.first_salt);
+    assert_eq!(first.leaf, expected.first_leaf);
+    assert_eq!(list.slots.last(), Some(&expected.last_slot));
+    let lines: String = list.slots.iter().map(|slot| line(slot, true)).collect();
+    assert_eq!(Digest::of(lines.as_bytes()), expected.slots_hash);
+    let sealed = &list.public.sealed_seed;
+    let sealed = format!("{} {}\n", to_hex(&sealed.nonce.0), to_hex(&sealed.ciphertext.0));
+    assert_eq!(Digest::of(sealed.as_bytes()), expected.sealed_seed_hash);
 }
 
 /// Stratum from version 2 on, position, nonce, ciphertext, proof: as the Python program writes them before

@@ -1,5 +1,6 @@
 //! Tests over whole lists: the known answers, the seals under attack, the statistics of many lists.
 
+mod bundle;
 mod imported;
 mod known_answer;
 mod known_schemes;

@@ -212,6 +212,6 @@ pub(super) fn tick(c: &Connection, chain: &dyn Chain, at: &str) -> Result<DateTi
     }
     set(at)?;
     let before = highest.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-    audit::append(c, chain, &of_clock(&before, at))?;
+    audit::append(c, chain, &all_ended(&before, at))?;
     Ok(now)
 }

@@ -30,7 +30,8 @@ fn is_before(at: &str, other: &str) -> bool {
 
 /// Notes a time that an entry brings. A `moment` tells what the clock says; another time may lie behind.
 pub(super) fn note(c: &Connection, chain: &dyn Chain, at: &str, is_moment: bool) -> Result<()> {
-    let Some(latest) = cursor::get(c, cursor::META, LATEST)? else {
+    let latest = cursor::get(c, cursor::META, LATEST)?.filter(|text| instant(text).is_some());
+    let Some(latest) = latest else {
         // The first entry, or the log of a version that kept no such note.
         let head = audit::head(c)?.map(|e| e.entry.at).filter(|last| is_before(at, last));
         return match head {
@@ -41,14 +42,14 @@ pub(super) fn note(c: &Connection, chain: &dyn Chain, at: &str, is_moment: bool)
             None => cursor::set(c, cursor::META, LATEST, at),
         };
     };
-    let behind = cursor::get(c, cursor::META, BEHIND)?.filter(|text| !text.is_empty());
     if matches!((instant(at), instant(&latest)), (Some(at), Some(latest)) if at > latest) {
         cursor::set(c, cursor::META, LATEST, at)?;
-        if behind.is_some() {
+        if said(c)?.is_some() {
             cursor::set(c, cursor::META, BEHIND, "")?;
         }
     } else if is_moment && is_before(at, &latest) {
         // Once for each time that it went back.
+        let behind = said(c)?;
         let said = behind.as_deref().unwrap_or(&latest);
         if is_before(at, said) {
             tracing::warn!(event = "clock-anomaly", before = said, after = at, "the clock was set back");
@@ -59,6 +60,11 @@ pub(super) fn note(c: &Connection, chain: &dyn Chain, at: &str, is_moment: bool)
         }
     }
     Ok(())
+}
+
+/// What the clock said last, while it is behind.
+fn said(c: &Connection) -> Result<Option<String>> {
+    Ok(cursor::get(c, cursor::META, BEHIND)?.filter(|text| !text.is_empty()))
 }
 
 fn anomaly(before: &str, after: &str) -> NewAudit {
@@ -91,8 +97,7 @@ pub(super) fn behind(c: &Connection, now: &str) -> Result<Option<String>> {
 
 /// The latest time of the log, if the clock was last seen before it.
 pub(super) fn is_behind(c: &Connection) -> Result<Option<String>> {
-    let said = cursor::get(c, cursor::META, BEHIND)?.filter(|text| !text.is_empty());
-    match said {
+    match said(c)? {
         Some(said) => behind(c, &said),
         None => Ok(None),
     }

@@ -177,14 +177,13 @@ fn insert(c: &Connection, a: &Allocation) -> Result<()> {
     .map(drop)
 }
 
-/// What the audit says of an allocation. There is no arm here that it could say.
+/// What the audit says of an allocation. There is no arm here that it could say, and the place in the list
+/// stays out as well: it tells where blocks may begin.
 fn entry(request: &AllocationRequest, a: &Allocation) -> Result<NewAudit> {
     let detail = serde_json::to_string(&BTreeMap::from([
         ("allocation", a.id.as_str()),
         ("list", &a.list_id),
         ("number", &a.number.to_string()),
-        ("stratum", &a.stratum.to_string()),
-        ("position", &a.position.to_string()),
         ("leaf", &a.leaf),
         ("input", &a.decided_input),
         ("definition", &a.definition),
