@@ -44,7 +44,7 @@ def drawn(site, subject, options=()):
 
 
 def points_of(site):
-    """[(name, path, call, N)] of one draw, and how many calls no point reaches: strace counts the calls of each
+    """[(name, call, N)] of one draw, and how many calls no point reaches: strace counts the calls of each
     thread by itself, and of two threads only the one that comes first is met."""
     log, named = os.path.join(site.dir, "log"), {path: name for name, path in paths_of(site).items()}
     site.restore()
@@ -59,15 +59,13 @@ def points_of(site):
             quoted = _quoted.search(arguments)
             by_name = call in ("openat", "unlink", "rename")
             path = (decoded(quoted[1]) if quoted else "") if by_name else descriptor(arguments)
-            # A file that is opened to be read changes nothing.
-            if path in named and not (call == "openat" and "O_RDONLY" in arguments):
-                seen[path, call, pid] += 1
-            elif path in named:
-                seen[path, call, pid] += 0 if path == site.data else 1
+            # A folder is only opened to be synced.
+            if path in named and (call, path) != ("openat", site.data):
+                seen[named[path], call, pid] += 1
     most = {}
-    for (path, call, _), count in seen.items():
-        most[path, call] = max(most.get((path, call), 0), count)
-    points = [(named[path], path, call, n) for (path, call), top in most.items() for n in range(1, top + 1)]
+    for (name, call, _), count in seen.items():
+        most[name, call] = max(most.get((name, call), 0), count)
+    points = [(name, call, n) for (name, call), top in most.items() for n in range(1, top + 1)]
     return points, sum(seen.values()) - len(points)
 
 
@@ -77,12 +75,12 @@ KILL, FAULTS = "signal=SIGKILL", ["error=EIO", "error=ENOSPC"]
 
 def harmed(site, point, what, ever, tally):
     """One draw with a fault, and the same draw again."""
-    name, path, call, n = point
+    name, call, n = point
     why = f"{call} {n} on the {name}, {what}{ever}"
     log = os.path.join(site.dir, "log")
     site.restore()
     code, answer, err = drawn(site, SUBJECTS[0], [
-        "-o", log, "-P", path, "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={n}{ever}"])
+        "-o", log, "-P", paths_of(site)[name], "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={n}{ever}"])
     with open(log, encoding="utf-8", errors="replace") as file:
         text = file.read()
     reached = code == -signal.SIGKILL if what == KILL else "INJECTED" in text
@@ -154,11 +152,11 @@ def sample(points, full):
         return points
     of_kind = collections.defaultdict(list)
     for point in points:
-        of_kind[point[1], point[2]].append(point)
+        of_kind[point[:2]].append(point)
     chosen = []
     for (_, call), same in of_kind.items():
         step = {"pwrite64": 9, "openat": 4}.get(call, 2)
-        chosen += sorted({*same[::step], same[-1]}, key=lambda p: p[3])
+        chosen += sorted({*same[::step], same[-1]})
     return chosen
 
 
@@ -180,6 +178,7 @@ def draw(full):
     seen = tally.seen
     kinds = {point[0] for point in points}
     expect(kinds >= {"database", "log", "lock", "anchor", "answer"}, f"only {sorted(kinds)} were met")
+    expect(seen["beyond"] <= len(jobs) // 20, f"{seen['beyond']} of {len(jobs)} points were not reached")
     expect(seen["unanswered and there"] > 0 and seen["there"] < len(jobs), "the sweep does not meet the draw")
     return (f"{seen['killed']} kills and {seen['failed']} failing calls of a draw with {len(points) + shadowed} "
             f"({seen['beyond']} not reached, {shadowed} of a second thread): {seen['answered']} answered at once, "
@@ -207,33 +206,45 @@ def by_hand(site, *statements):
 
 DOUBLE = [
     "CREATE TABLE forged AS SELECT * FROM allocation",
-    "INSERT INTO forged SELECT 'alloc-forged', list_id, 2, stratum, 2, subject, 'other key', levels, leaf, proof,"
-    " decision_seq, decided_input, definition, signature, actor, at FROM allocation",
+    "INSERT INTO forged SELECT 'alloc-forged', list_id, 3, stratum, 3, subject, 'other key', levels, leaf, proof,"
+    " decision_seq, decided_input, definition, signature, actor, at FROM allocation WHERE number = 1",
+    "DROP TABLE allocation",
+    "ALTER TABLE forged RENAME TO allocation",
+]
+# Slot for slot, with all that proves it: two participants have each other's arms.
+EXCHANGED = [
+    "CREATE TABLE forged AS SELECT a.id, a.list_id, b.number, b.stratum, b.position, a.subject, a.idempotency_key,"
+    " a.levels, b.leaf, b.proof, a.decision_seq, a.decided_input, a.definition, a.signature, a.actor, a.at"
+    " FROM allocation a JOIN allocation b ON a.id <> b.id",
     "DROP TABLE allocation",
     "ALTER TABLE forged RENAME TO allocation",
 ]
 
 
 def complains(site):
-    """The control: a lost, a doubled and a moved allocation are found by the checks here and by the program."""
+    """The control: lost, doubled, moved and exchanged allocations are found by the checks here and by the program."""
     for what, statements, commands in [
-        ("a lost allocation", ["DELETE FROM allocation"], ["audit verify", "verify"]),
-        ("a doubled allocation", DOUBLE, ["verify"]),
-        ("a skipped slot", ["UPDATE allocation SET number = 2, position = 2"], ["verify", "audit verify"]),
+        ("a lost allocation", ["DELETE FROM allocation WHERE number = 2"], ["audit verify", "verify"]),
+        ("a doubled allocation", DOUBLE, ["audit verify", "verify"]),
+        ("a skipped slot", ["UPDATE allocation SET number = 3, position = 3 WHERE number = 2"],
+         ["audit verify", "verify"]),
+        ("two exchanged allocations", EXCHANGED, ["audit verify", "verify"]),
     ]:
         site.restore()
-        code, answer, err = drawn(site, SUBJECTS[0])
-        expect(code == 0 and answer, f"a draw without faults ends with {code}: {err[-600:]}")
+        for subject in SUBJECTS[:2]:
+            code, answer, err = drawn(site, subject)
+            expect(code == 0 and answer, f"a draw without faults ends with {code}: {err[-600:]}")
+        books(site).settled(what, SUBJECTS[:2])
         by_hand(site, *statements)
         try:
-            books(site).settled(what, SUBJECTS[:1])
+            books(site).settled(what, SUBJECTS[:2])
         except Wrong:
             pass
         else:
             raise Wrong(f"{what} is not seen")
         for command in commands:
             code, out, err = site.run(*command.split())
-            expect(code == 16, f"`{command}` on {what} ends with {code}: {out[:300]} {err[:300]}")
+            expect(code == 16, f"`{command}` on {what} ends with {code}: {out[:600]} {err[:300]}")
 
 
 # ---- at once, again, and until nothing is left
