@@ -15,6 +15,8 @@ import time
 import traceback
 
 import control
+import draw
+import drawcut
 import ends
 import faults
 import load
@@ -29,6 +31,10 @@ CASES = {
     "power-cut": power.cut,
     "disk-full": ends.disk_full,
     "stopped": ends.stopped,
+    "draw": draw.draw,
+    "draw-cut": drawcut.draw_cut,
+    "draw-retried": draw.draw_retried,
+    "draw-restored": draw.draw_restored,
     "first-sight": sight.first_sight,
     "sustained": load.sustained,
     "read-all-day": load.read_all_day,

@@ -25,6 +25,7 @@ SECTOR = 512
 _text = re.compile(r'"((?:[^"\\]|\\.)*)"(\.\.\.)?')
 _receipt = re.compile(rb"x-trialbridge-message: *([^\r\n]+)", re.I)
 _taken = re.compile(rb"MSA\|(?:AA|CA)\|([^|\r]+)")
+_drawn = re.compile(rb'"allocation":"(alloc-[0-9a-f]+)"')
 _line = re.compile(r"(\d+) +(.*)")
 
 
@@ -33,11 +34,14 @@ def plain(text):
     return bytes.fromhex(text.replace("\\x", ""))
 
 
-def recorded(log, directory, known=None):
+def recorded(log, directory, known=None, appended=None):
     """The events of a log, in order: what happened to files of the directory, and what was
-    acknowledged when."""
+    acknowledged when. `appended`: files elsewhere that are only written behind their end, with their
+    number and length."""
     events, waiting = [], {}
     files = {os.path.join(directory, name): number for name, number in (known or {}).items()}
+    files |= {path: number for path, (number, _) in (appended or {}).items()}
+    lengths = {path: length for path, (_, length) in (appended or {}).items()}
     with open(log, encoding="ascii", errors="replace") as lines:
         for line in lines:
             found = _line.match(line)
@@ -59,10 +63,15 @@ def recorded(log, directory, known=None):
                 if is_begin:
                     sent = b"".join(plain(t) for t, _ in _text.findall(arguments.partition(">")[2]))
                     events += [("ack", r.strip().decode()) for r in _receipt.findall(sent)]
-                    events += [("ack", r.decode()) for r in _taken.findall(sent)]
+                    events += [("ack", r.decode()) for r in _taken.findall(sent) + _drawn.findall(sent)]
                     path = descriptor(arguments)
                     expect(not (path or "").startswith(directory + "/trialbridge.db"),
                            "the database is written past pwrite64: the recording is not whole")
+                if is_end and (path := descriptor(arguments)) in lengths:
+                    found, count = _text.search(arguments), int(rest.rpartition("= ")[2].split()[0])
+                    expect(name == "write" and not found[2] and count > 0, f"not an append: {rest[:200]}")
+                    events.append(("write", files[path], lengths[path], plain(found[1])[:count]))
+                    lengths[path] += count
                 continue
             if not is_end:
                 # What is on its way may be on the disk already; a cut between is one like others.

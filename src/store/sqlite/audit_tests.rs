@@ -333,6 +333,10 @@ fn a_row_that_was_changed_is_found_by_its_entry() {
                                                                                      "decision 9: no audit entry tells of it"),
         ("UPDATE allocation SET actor = 'dr-lj'",                                    "its actor is not what audit entry 5 says"),
         ("UPDATE allocation SET decided_input = 'sha256:j'",                         "its input is not what audit entry 5 says"),
+        ("UPDATE allocation SET leaf = 'sha256:k'",                                  "its leaf is not what audit entry 5 says"),
+        ("UPDATE allocation SET leaf = ''",                                          "its leaf is not what audit entry 5 says"),
+        ("UPDATE allocation SET number = 2",                                         "its number is not what audit entry 5 says"),
+        ("UPDATE allocation SET list_id = 'list-x'",                                 "its list is not what audit entry 5 says"),
         ("UPDATE allocation SET id = 'alloc-x'",                                     "allocation alloc-x: no audit entry tells of it"),
         ("DELETE FROM allocation",                                                   "audit entry 5 tells of it, and it is gone"),
     ];

@@ -131,7 +131,7 @@ fn decisions(c: &Connection, coverage: &mut Coverage) -> Result<()> {
     Ok(())
 }
 
-/// Allocations are few. What tells of an arm stands in neither.
+/// Allocations are few. What tells of an arm stands in neither; the leaf says which slot it is.
 fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
     let doing = "holding allocations against the audit";
     let mut entries = BTreeMap::new();
@@ -143,11 +143,13 @@ fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
             entries.insert(id, (entry, detail));
         }
     }
-    let sql = "SELECT id, subject, actor, at, decided_input, definition FROM allocation ORDER BY id";
+    let sql = "SELECT id, subject, actor, at, decided_input, definition, list_id, CAST(number AS TEXT), leaf
+                 FROM allocation ORDER BY id";
     let stored = rows(c, doing, sql, [], |r| {
-        Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get::<_, String>(5)?])
+        let text = |column: usize| r.get::<_, String>(column);
+        Ok([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?])
     })?;
-    for [id, subject, actor, at, input, definition] in stored {
+    for [id, subject, actor, at, input, definition, list, number, leaf] in stored {
         let Some((entry, detail)) = entries.remove(&id) else {
             coverage.findings.push(format!("allocation {id}: no audit entry tells of it"));
             continue;
@@ -160,6 +162,11 @@ fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
             ("time", &at, Some(&entry.entry.at)),
             ("input", &input, said("input")),
             ("definition", &definition, said("definition")),
+            ("list", &list, said("list")),
+            // Versions before knew one stratum, whose positions became the numbers, and no leaf. Without the leaf
+            // two participants could be given each other's slots, and with them each other's arms.
+            ("number", &number, said("number").or(said("position"))),
+            ("leaf", &leaf, Some(said("leaf").unwrap_or_default())),
         ]);
         if let Some(what) = other {
             let text = format!("allocation {id}: its {what} is not what audit entry {} says", entry.sequence);
