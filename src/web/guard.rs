@@ -140,7 +140,8 @@ impl Route {
     /// What an installation without accounts shows: the worklist and the subjects, as the operator sees
     /// them, and nothing that can be changed.
     fn is_open(&self) -> bool {
-        !self.changes && (self.need == Need::May(Permission::ViewSubjects) || self.path == "/")
+        let shows = self.need == Need::May(Permission::ViewSubjects) && !self.path.ends_with("/signing");
+        !self.changes && (shows || self.path == "/")
     }
 }
 

@@ -200,7 +200,7 @@ const OTHERWISE: (&str, u16, &str, &str) = (
 
 /// Code, status, what happened, what to do.
 #[rustfmt::skip]
-pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 18] = [
+pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 19] = [
     ("duplicate",          409, "This participant is randomized already, under another key.", "A participant has one allocation, for ever; `allocation` names it."),
     ("key-reuse",          409, "This key was used for another participant.", "Take a new key for every participant."),
     ("stale-eligibility",  409, "Data came in that were not judged yet, or the decision is too old.", "Read the record again and sign what stands there now."),
@@ -217,6 +217,7 @@ pub(super) const NOT_RANDOMIZED: [(&str, u16, &str, &str); 18] = [
     ("trial-closed",       409, "Randomization in this trial was stopped.", "Who stopped it, and why, stands in the audit log."),
     ("list-unverified",    423, "The sealed list does not agree with its commitment.", "Randomize nobody; docs/operating.md, exit code 16, says what to look at."),
     ("audit-unanchored",   423, "The audit log does not agree with its anchor.", "Randomization is sealed off until a person accepts that: docs/operating.md."),
+    ("clock-anomaly",      423, "The machine's clock is behind the audit log.", "Set the clock right; docs/operating.md says how to go on."),
     ("audit-broken",       423, "The audit log does not hang together.", "Randomize nobody; docs/operating.md, exit code 16, says what to look at."),
     ("no-key",             503, "The key of the allocation list cannot be read.", "Tell whoever runs the server; the log names the cause."),
 ];

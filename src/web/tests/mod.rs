@@ -149,7 +149,11 @@ impl World {
             let text = || CANARY.to_owned();
             Ok(Drawn { stratum, position, leaf: text(), proof: text(), levels: text() })
         });
-        let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
+        let request = AllocationRequest {
+            trial,
+            at: crate::pipeline::stamp(self.clock.now()),
+            ..request(subject, &format!("key {subject}"))
+        };
         self.store.allocate(request, check).expect("allocated");
     }
 

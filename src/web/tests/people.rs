@@ -4,10 +4,9 @@ use super::*;
 use crate::access::{Masking, Role};
 use crate::account::password::Strength;
 use crate::account::{Accounts, By, Credential, NewPerson, Settings, Sites};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, stamp};
 use crate::secret::Secret;
-use crate::source::inbox;
-use crate::store::{Refusal, SessionLimits};
+use crate::store::{Incoming, Refusal, SessionLimits};
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -68,7 +67,15 @@ impl World {
         for (site, id) in [("lab:north", "n1"), ("lab:south", "s1")] {
             let patient =
                 json!({"resourceType": "Patient", "id": id, "gender": "female", "birthDate": "1970-01-01"});
-            inbox::accept(&*world.store, "test", site, patient.to_string().into_bytes()).expect("accepted");
+            let incoming = Incoming {
+                origin: "test".into(),
+                source: site.into(),
+                media_type: "application/fhir+json".into(),
+                bytes: patient.to_string().into_bytes(),
+                received_at: stamp(world.clock.now()),
+                key: None,
+            };
+            world.store.accept(incoming).expect("accepted");
         }
         world.judge();
         for (name, role, site) in [
