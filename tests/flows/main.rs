@@ -16,6 +16,7 @@ mod operations;
 mod pull;
 mod push;
 mod randomize;
+mod sealed;
 mod serve;
 mod service;
 mod subscriptions;
