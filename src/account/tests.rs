@@ -582,7 +582,7 @@ fn a_subject_of_another_site_is_not_there() {
         let person = NewPerson { site, password: Some(&initial), ..person("dr-li", Role::Investigator) };
         world.accounts().add(&person, Some(root(&good)), at(1)).map(drop)
     };
-    assert!(matches!(add(None), Err(Denied::Request(text)) if text.contains("--site north|south")));
+    assert!(matches!(add(None), Err(Denied::Request(text)) if text.contains("--site-id north|south")));
     assert!(matches!(add(Some("west")), Err(Denied::Request(_))));
     add(Some("north")).expect("added");
     world.accounts().change_password("dr-li", &secret(OTHER), &good, at(2)).expect("changed");
