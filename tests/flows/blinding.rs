@@ -353,6 +353,9 @@ fn an_arm_comes_out_to_who_may_know_it_and_nowhere_else() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = bench.command(&args).env("TRIALBRIDGE_PASSWORD", PASSWORD).output().expect("runs");
         let ran = finished(&args, ran);
+        let shows = ["subjects", "explain", "show", "status"].iter().any(|word| args.contains(word));
+        // A command that says nothing tells nothing either way.
+        assert!(!shows || ran.code == 0 && !ran.out.is_empty(), "{}: {}", ran.what, ran.err);
         assert_eq!(
             hits(ran.out.as_bytes()) + hits(ran.err.as_bytes()),
             0,
