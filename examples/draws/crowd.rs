@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trialbridge::cli::shell::AuditChain;
 use trialbridge::draw::{self, Asked};
 use trialbridge::protocol::document::SiteFile;
 use trialbridge::protocol::rule::Rule;
@@ -14,8 +13,8 @@ use trialbridge::protocol::{Definition, Trial};
 use trialbridge::randomize::seal::{self, Entropy, Order};
 use trialbridge::randomize::{Ephemeral, SealKey, Seed};
 use trialbridge::store::{
-    AllocateError, AllocationOutcome, NewAllocationList, NewAudit, NewDecision, NewSignature, NewSlot,
-    Refusal, SignatureMethod, SqliteStore, Store,
+    AllocateError, AllocationOutcome, AuditChain, FileAnchor, NewAllocationList, NewAudit, NewDecision,
+    NewSignature, NewSlot, Refusal, SignatureMethod, SqliteStore, Store,
 };
 
 /// Participants of each trial, and slots of its list.
@@ -58,8 +57,10 @@ enum Way {
 
 impl Crowd {
     pub fn new(folder: &Path, trials: usize) -> Crowd {
-        let chain = Arc::new(AuditChain::unanchored());
-        let store = SqliteStore::open(folder, "draws", AT, chain).expect("a store");
+        // As in an installation: every commit is anchored in a file beside the data, and waits for it.
+        let data = folder.join("data");
+        let chain = Arc::new(AuditChain::anchored(Arc::new(FileAnchor::new(&folder.join("anchor")))));
+        let store = SqliteStore::open(&data, "draws", AT, chain).expect("a store");
         let crowd = Crowd {
             store: Arc::new(store),
             trials: (0..trials).map(trial).collect(),
