@@ -68,14 +68,15 @@ pub fn dossier(d: &Dossier) -> String {
         let error = item.last_error.as_ref().map(|e| format!("  {}", printable(e))).unwrap_or_default();
         let _ = writeln!(text, "  {}  {}  {}{done}{error}", item.created_at, item.kind, item.state);
     }
+    section(&mut text, "arm shown to", d.shown.len());
+    for seen in &d.shown {
+        statement(&mut text, seen);
+    }
     section(&mut text, "signatures", d.signatures.len());
     for s in &d.signatures {
         let by = printable(&s.by);
-        let _ = writeln!(
-            text,
-            "  {}  {} by {by} ({}), {}; entry {}",
-            s.at, s.action, s.role, s.signature, s.entry
-        );
+        let entry = s.entry.map(|n| format!("; entry {n}")).unwrap_or_default();
+        let _ = writeln!(text, "  {}  {} by {by} ({}), {}{entry}", s.at, s.action, s.role, s.signature);
     }
     text
 }

@@ -5,7 +5,7 @@
 
 use super::changes::{self, Change};
 use crate::store::chain::particulars;
-use crate::store::{AuditEntry, Decision, Store, StoreError, Word};
+use crate::store::{AuditEntry, Decision, Signature, Store, StoreError, Word};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,7 +33,9 @@ pub struct Dossier {
     pub allocation: Option<Allocated>,
     pub deviations: Vec<Deviated>,
     pub writeback: Vec<Written>,
-    /// Everything that a named person did.
+    /// To whom the arm was shown, and when. Never the arm.
+    pub shown: Vec<Stated>,
+    /// What a person signed for.
     pub signatures: Vec<Signed>,
 }
 
@@ -121,11 +123,17 @@ pub struct Written {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signed {
-    pub entry: u64,
+    /// The audit entry that names the signature.
+    pub entry: Option<u64>,
     pub at: String,
     pub by: String,
+    /// As it is printed.
+    pub name: String,
     pub role: String,
+    /// What it means.
     pub action: String,
+    /// SHA-256 of what was signed.
+    pub record: String,
     /// How the person was known; `unauthenticated`: the name was taken as it was said.
     pub signature: String,
 }
@@ -176,7 +184,8 @@ pub fn of(
         allocation: allocation(store, trial, subject, &stated)?,
         deviations: deviations(store, subject, &stated)?,
         writeback: writeback(store, subject)?,
-        signatures: stated.iter().filter(|s| s.role != "service").map(signed).collect(),
+        shown: with(&["arm.disclose", "allocation.unblind", "unblind"]),
+        signatures: store.signatures(Some(subject))?.iter().map(|s| signed(s, &stated)).collect(),
     }))
 }
 
@@ -194,15 +203,18 @@ fn stated(row: &AuditEntry) -> Stated {
     }
 }
 
-fn signed(s: &Stated) -> Signed {
-    let signature = s.detail.get("signature").map_or("unauthenticated", String::as_str);
+fn signed(signature: &Signature, stated: &[Stated]) -> Signed {
+    let (id, signed) = (signature.id.to_string(), &signature.signed);
+    let entry = stated.iter().find(|s| s.detail.get("signature") == Some(&id));
     Signed {
-        entry: s.entry,
-        at: s.at.clone(),
-        by: s.by.clone(),
-        role: s.role.clone(),
-        action: s.action.clone(),
-        signature: signature.to_owned(),
+        entry: entry.map(|s| s.entry),
+        at: signed.at.clone(),
+        by: signed.actor.clone(),
+        name: signed.printed_name.clone(),
+        role: signed.role.clone(),
+        action: signed.meaning.clone(),
+        record: signature.record_sha256.clone(),
+        signature: signed.method.name().to_owned(),
     }
 }
 

@@ -162,12 +162,6 @@ struct Randomize {
     grant: Option<String>,
 }
 
-/// How a request to randomize ended.
-enum Ended {
-    Done(AllocationOutcome),
-    Refused(Trouble),
-}
-
 /// `POST …/randomize`
 pub(super) async fn randomize(
     State(state): State<WebState>,
@@ -191,14 +185,11 @@ pub(super) async fn randomize(
     let ended = state
         .read(move |store, trial| {
             let asked = Draw { subject, key, shown: wish.record, proof };
-            Ok(draw_for(store, trial, &desk, &visitor, asked))
+            Ok(try_draw(store, trial, &desk, &visitor, asked))
         })
         .await?;
     drop(turn);
-    match ended {
-        Ended::Refused(trouble) => Err(trouble),
-        Ended::Done(outcome) => allocated(&state, &outcome),
-    }
+    allocated(&state, &ended?)
 }
 
 struct Draw {
@@ -206,19 +197,6 @@ struct Draw {
     key: String,
     shown: String,
     proof: Proof,
-}
-
-fn draw_for(
-    store: &dyn Store,
-    trial: &Arc<Trial>,
-    desk: &super::desk::Desk,
-    visitor: &Visitor,
-    wish: Draw,
-) -> Ended {
-    match try_draw(store, trial, desk, visitor, wish) {
-        Ok(outcome) => Ended::Done(outcome),
-        Err(trouble) => Ended::Refused(trouble),
-    }
 }
 
 fn try_draw(

@@ -49,7 +49,7 @@ fn told(state: &WebState, viewer: &Viewer, csrf: &str) -> Result<String, Trouble
         printed_name: &viewer.printed_name,
         role: viewer.role.name(),
         site: viewer.site.as_deref(),
-        may: may.map(|p| super::words::permission(p)).collect(),
+        may: may.map(super::words::permission).collect(),
         csrf,
         idle_minutes: limits.idle.num_minutes(),
         absolute_minutes: limits.absolute.num_minutes(),

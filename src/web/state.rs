@@ -56,18 +56,16 @@ impl WebState {
         allocation: Allocation,
     ) -> Result<String, Trouble> {
         let (actor, role, desk) = (visitor.actor().to_owned(), visitor.role(), Arc::clone(&self.desk));
-        let shown = self
-            .read(move |store, trial| {
-                let key = match desk.key() {
-                    Ok(key) => key,
-                    Err(refusal) => return Ok(Err(Trouble::not_randomized(&refusal.code))),
-                };
-                let viewer = Viewer::Person { actor: &actor, role };
-                let arm = draw::disclose(store, trial, &key, &desk.masking, &allocation, viewer, desk.now());
-                Ok(arm.map(|arm| arm.expose().to_owned()).map_err(actions::no_arm))
-            })
-            .await?;
-        shown
+        self.read(move |store, trial| {
+            let key = match desk.key() {
+                Ok(key) => key,
+                Err(refusal) => return Ok(Err(Trouble::not_randomized(&refusal.code))),
+            };
+            let viewer = Viewer::Person { actor: &actor, role };
+            let arm = draw::disclose(store, trial, &key, &desk.masking, &allocation, viewer, desk.now());
+            Ok(arm.map(|arm| arm.expose().to_owned()).map_err(actions::no_arm))
+        })
+        .await?
     }
 }
 

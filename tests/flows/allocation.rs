@@ -309,7 +309,7 @@ fn every_tampering_is_found() {
     let swap = "UPDATE allocation_slot SET sealed = (SELECT sealed FROM allocation_slot o WHERE o.position = 5 - allocation_slot.position) WHERE position IN (2, 3)";
     // what is done, and which of `allocation verify`, `verify`, `audit verify` has to find it
     let table: [(&str, String, [bool; 3]); 16] = [
-        ("another leaf", format!("UPDATE allocation SET leaf = {other}"), [true, true, false]),
+        ("another leaf", format!("UPDATE allocation SET leaf = {other}"), [true, true, true]),
         // As if an earlier version had made it: but there is a signature, and the list is of version 2.
         ("no leaf", "UPDATE allocation SET leaf = ''".into(), [true, true, false]),
         ("another stratum", "UPDATE allocation SET stratum = 1".into(), [true, true, false]),

@@ -7,6 +7,8 @@ use serde_json::json;
 
 const WHO: &str = "/api/v1/session";
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 async fn status(world: &World, at: SocketAddr, who: &Person) -> u16 {
     world.see(at, who, WHO).await.status
 }
@@ -147,7 +149,7 @@ async fn another_site_can_ask_for_nothing() {
     let json = ("content-type", "application/json");
     let own = format!("http://{at}");
     #[rustfmt::skip]
-    let table: &[(&[(&str, &str)], u16, &str)] = &[
+    let table: &[(Headers<'_>, u16, &str)] = &[
         (&[cookie, json],                                                        403, "csrf-token"),
         (&[cookie, json, ("x-csrf-token", "")],                                  403, "csrf-token"),
         (&[cookie, json, ("x-csrf-token", "0000")],                              403, "csrf-token"),
