@@ -213,11 +213,11 @@ DOUBLE = [
 ]
 # Slot for slot, with all that proves it: two participants have each other's arms.
 EXCHANGED = [
-    "CREATE TABLE forged AS SELECT a.id, a.list_id, b.number, b.stratum, b.position, a.subject, a.idempotency_key,"
-    " a.levels, b.leaf, b.proof, a.decision_seq, a.decided_input, a.definition, a.signature, a.actor, a.at"
-    " FROM allocation a JOIN allocation b ON a.id <> b.id",
-    "DROP TABLE allocation",
-    "ALTER TABLE forged RENAME TO allocation",
+    "CREATE TEMP TABLE other AS SELECT * FROM allocation",
+    "UPDATE allocation SET number = number + 1000, position = position + 1000",
+    "UPDATE allocation SET number = other.number, position = other.position, leaf = other.leaf, proof = other.proof"
+    " FROM other WHERE other.id <> allocation.id",
+    "DROP TABLE other",
 ]
 
 
