@@ -11,6 +11,8 @@ mod check;
 mod disclose;
 mod list;
 mod say;
+#[cfg(test)]
+mod tests;
 
 pub use disclose::{NoArm, Opener, Viewer, disclose};
 pub use list::{plan_hash, unproved};

@@ -38,5 +38,6 @@ pub mod sandbox;
 pub mod secret;
 pub mod sink;
 pub mod source;
+pub mod statement;
 pub mod store;
 pub mod web;

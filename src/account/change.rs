@@ -219,7 +219,7 @@ impl Accounts<'_> {
             }
             None if sites.bind(role) => {
                 let ids: Vec<&str> = ids.into_iter().collect();
-                format!("a {role} belongs to a site: --site {}", ids.join("|"))
+                format!("a {role} belongs to a site: --site-id {}", ids.join("|"))
             }
             _ => return Ok(()),
         };

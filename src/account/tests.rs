@@ -263,7 +263,7 @@ fn five_failures_bar_a_name_whether_anybody_has_it_or_not() {
     world.with("dr-li", Role::Investigator);
     let accounts = world.accounts();
     let from = world.audit_length();
-    for (name, base) in [("dr-li", 0), ("nobody-here", 1000)] {
+    for (name, base) in [("dr-li", 0i64), ("nobody-here", 1000)] {
         let attempt =
             |password: &str, when| accounts.log_in(name, &secret(password), None, at(base + when)).map(drop);
         let wait = |seconds| Err(Denied::Wait { seconds: Some(seconds) });
@@ -582,7 +582,7 @@ fn a_subject_of_another_site_is_not_there() {
         let person = NewPerson { site, password: Some(&initial), ..person("dr-li", Role::Investigator) };
         world.accounts().add(&person, Some(root(&good)), at(1)).map(drop)
     };
-    assert!(matches!(add(None), Err(Denied::Request(text)) if text.contains("--site north|south")));
+    assert!(matches!(add(None), Err(Denied::Request(text)) if text.contains("--site-id north|south")));
     assert!(matches!(add(Some("west")), Err(Denied::Request(_))));
     add(Some("north")).expect("added");
     world.accounts().change_password("dr-li", &secret(OTHER), &good, at(2)).expect("changed");

@@ -6,8 +6,8 @@ use super::shell::{Shell, now, subject, today};
 use super::sign::sign;
 use super::{Failure, Global, Outcome, exit};
 use crate::access::Permission;
-use crate::pipeline::{detail, stamp};
 use crate::source::inbox::{OWN_SOURCE, accept};
+use crate::statement::{self, Wrong};
 use crate::store::{NewAudit, NewSignature, Store};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -52,84 +52,43 @@ pub fn run(global: &Global, a: &Arguments) -> Outcome {
     let shell = Shell::new(global)?;
     let key = subject(&a.subject)?;
     signed(&a.by)?;
-    let answer = answer(&shell, &a.criterion, &a.verdict)?;
-    if a.reason.trim().is_empty() {
-        return Err(Failure::new(exit::USAGE, "an attestation has a reason", "--reason TEXT"));
-    }
+    statement::answer(&shell.trial, &a.criterion, &a.verdict, &a.reason).map_err(|e| wrong(&e, a))?;
     let store = shell.open("attest")?;
-    let at = moment(&*store, &key)?;
-    let before = judged(&*store, &key, &a.criterion)?;
-    let resource = json!({
-        "resourceType": "QuestionnaireResponse",
-        "id": format!("{}-{}", a.criterion.to_lowercase().replace('_', "-"), now().timestamp_micros()),
-        "meta": {"versionId": "1", "lastUpdated": at},
-        "questionnaire": shell.trial.study.questionnaire,
-        "status": "completed",
-        "subject": {"reference": key},
-        "authored": at,
-        "author": {"display": a.by},
-        "item": [
-            {"linkId": a.criterion, "answer": [answer]},
-            {"linkId": "reason", "answer": [{"valueString": a.reason}]}
-        ]
-    });
+    let at = statement::moment(&*store, &key, &now)?;
+    let said = (a.criterion.as_str(), a.verdict.as_str(), a.reason.as_str());
+    let said = statement::attestation(&shell.trial, &key, said, &a.by, at).map_err(|e| wrong(&e, a))?;
     // What the signer knew: the inputs of the decision as it stands.
     let evidence = store.latest_decision(&key)?.map(|d| d.input);
-    let document = sha256(&resource);
     let shown = json!({
-        "subject": key, "criterion": a.criterion, "verdict": a.verdict, "date": at, "reason": a.reason,
-        "evidence": evidence, "document": document
+        "subject": key, "criterion": a.criterion, "verdict": a.verdict, "date": said.at(), "reason": a.reason,
+        "evidence": evidence, "document": said.document()
     });
     let signature = sign(&shell, &*store, &a.by, Permission::Attest, "attest", Some(&key), shown)?;
     known(&*store, &key)?;
-    let audit = NewAudit {
-        at: at.clone(),
-        actor: a.by.clone(),
-        role: signature.role.clone(),
-        action: "attest".into(),
-        subject: Some(key.clone()),
-        detail: detail(&[
-            ("criterion", &a.criterion),
-            ("verdict", &a.verdict),
-            ("before", &before),
-            ("after", &a.verdict),
-            ("reason", &a.reason),
-            ("document", &document),
-        ]),
-    };
-    record(&*store, "attestation", &resource, signature, audit)?;
+    statement::store(&*store, said, signature)?;
     judge(global, &shell, store, &key)
 }
 
-/// A verdict on a criterion, or the answer of a coded variable.
-fn answer(shell: &Shell, name: &str, verdict: &str) -> Result<Value, Failure> {
-    let trial = &shell.trial;
-    if trial.criterion(name).is_some() {
-        return match verdict {
-            "yes" => Ok(json!({"valueBoolean": true})),
-            "no" => Ok(json!({"valueBoolean": false})),
-            _ => Err(Failure::new(
-                exit::USAGE,
-                "--verdict is `yes` or `no`",
-                "yes: the criterion's statement applies",
-            )),
-        };
+/// What of a statement cannot be taken down.
+fn wrong(wrong: &Wrong, a: &Arguments) -> Failure {
+    let usage = |text: String, hint: String| Failure::new(exit::USAGE, text, hint);
+    match wrong {
+        Wrong::Criterion(ids) => {
+            usage(format!("the trial has no criterion `{}`", a.criterion), format!("criteria: {ids}"))
+        }
+        Wrong::Verdict(ids) if ids == "yes, no" => {
+            usage("--verdict is `yes` or `no`".into(), "yes: the criterion's statement applies".into())
+        }
+        Wrong::Verdict(ids) => {
+            usage(format!("`{}` has no such answer", a.criterion), format!("answers: {ids}"))
+        }
+        Wrong::Reason => usage("an attestation has a reason".into(), "--reason TEXT".into()),
+        Wrong::Date => no_date(),
     }
-    let coded = trial.variable(name).and_then(|v| trial.variables[v as usize].coded());
-    let Some(coded) = coded else {
-        let ids: Vec<&str> = trial.criteria.iter().map(|c| c.id.as_str()).collect();
-        let hint = format!("criteria: {}", ids.join(", "));
-        return Err(Failure::new(exit::USAGE, format!("the trial has no criterion `{name}`"), hint));
-    };
-    if coded.answers.iter().any(|a| a.id == verdict) {
-        return Ok(json!({"valueCoding": {"system": format!("urn:trialbridge:{name}"), "code": verdict}}));
-    }
-    let ids: Vec<&str> = coded.answers.iter().map(|a| a.id.as_str()).collect();
-    Err(Failure::new(
-        exit::USAGE,
-        format!("`{name}` has no such answer"),
-        format!("answers: {}", ids.join(", ")),
-    ))
+}
+
+fn no_date() -> Failure {
+    Failure::new(exit::USAGE, "--date is not a date", "YYYY-MM-DD, or an instant with a time zone")
 }
 
 pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
@@ -140,70 +99,20 @@ pub fn consent(global: &Global, command: &ConsentCommand) -> Outcome {
     };
     let key = subject(&a.subject)?;
     signed(&a.by)?;
-    if a.date.as_deref().is_some_and(|date| crate::clinical::time::When::parse(date).is_err()) {
-        return Err(Failure::new(
-            exit::USAGE,
-            "--date is not a date",
-            "YYYY-MM-DD, or an instant with a time zone",
-        ));
-    }
+    statement::date(a.date.as_deref()).map_err(|_| no_date())?;
     let store = shell.open("consent")?;
-    let at = moment(&*store, &key)?;
-    let asks = |c: &&crate::protocol::Criterion| matches!(c.rule, crate::protocol::rule::Rule::Consent);
-    let before = match shell.trial.criteria.iter().find(asks) {
-        Some(criterion) => judged(&*store, &key, &criterion.id)?,
-        None => "none".to_owned(),
-    };
-    let date = a.date.clone().unwrap_or_else(|| at.clone());
-    let study = &shell.trial.study;
-    let resource = json!({
-        "resourceType": "Consent",
-        "id": format!("consent-{}", now().timestamp_micros()),
-        "meta": {"versionId": "1", "lastUpdated": at},
-        "extension": [{
-            "url": "http://hl7.org/fhir/StructureDefinition/workflow-researchStudy",
-            "valueReference": {"identifier": {"system": study.system, "value": study.id}}
-        }],
-        "status": if given { "active" } else { "inactive" },
-        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "research"}]},
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"reference": key},
-        "dateTime": date
-    });
+    let at = statement::moment(&*store, &key, &now)?;
+    let about = (a.date.as_deref(), a.reason.as_str());
+    let said = statement::consent(&shell.trial, &key, given, about, at).map_err(|_| no_date())?;
     let action = if given { "consent.record" } else { "consent.withdraw" };
-    let document = sha256(&resource);
     let shown = json!({
-        "subject": key, "consent": if given { "given" } else { "withdrawn" }, "date": date,
-        "reason": a.reason, "document": document
+        "subject": key, "consent": if given { "given" } else { "withdrawn" },
+        "date": a.date.as_deref().unwrap_or(said.at()), "reason": a.reason, "document": said.document()
     });
     let signature = sign(&shell, &*store, &a.by, Permission::RecordConsent, action, Some(&key), shown)?;
     known(&*store, &key)?;
-    let audit = NewAudit {
-        at,
-        actor: a.by.clone(),
-        role: signature.role.clone(),
-        action: action.into(),
-        subject: Some(key.clone()),
-        detail: detail(&[
-            ("date", &date),
-            ("before", &before),
-            ("after", if given { "consented" } else { "withdrawn" }),
-            ("reason", &a.reason),
-            ("document", &document),
-        ]),
-    };
-    record(&*store, "consent", &resource, signature, audit)?;
+    statement::store(&*store, said, signature)?;
     judge(global, &shell, store, &key)
-}
-
-/// What was held of a criterion before somebody spoke: its verdict, or the answer of a variable; `none`.
-fn judged(store: &dyn Store, key: &str, name: &str) -> Result<String, Failure> {
-    let Some(decision) = store.latest_decision(key)? else { return Ok("none".to_owned()) };
-    let screening: Value = serde_json::from_str(&decision.json).unwrap_or_default();
-    let criteria = screening["criteria"].as_array();
-    let verdict = criteria.into_iter().flatten().find(|c| c["id"] == name).map(|c| &c["verdict"]);
-    let held = verdict.unwrap_or(&screening["variables"][name]["value"]);
-    Ok(held.as_str().unwrap_or("none").to_owned())
 }
 
 /// A signature is a name on one line.
@@ -234,25 +143,6 @@ pub(super) fn unknown() -> Failure {
 /// SHA-256 of a document as it goes into the inbox.
 pub(super) fn sha256(document: &Value) -> String {
     crate::protocol::document::hex(&Sha256::digest(document.to_string().as_bytes()))
-}
-
-/// A moment of its own second. Order is decided by the second, and what a person records later must
-/// be later: two statements of one second would contradict each other instead of correcting.
-fn moment(store: &dyn Store, key: &str) -> Result<String, Failure> {
-    let second = |text: &str| text.get(..19).map(str::to_owned);
-    let own = store.records_of(key)?.into_iter().filter(|r| r.key.source == OWN_SOURCE);
-    let newest = own.filter_map(|r| second(&r.last_updated?)).max();
-    loop {
-        let at = now();
-        let text = stamp(at);
-        // A clock that was set back is not waited for.
-        if newest.is_none() || second(&text) != newest {
-            return Ok(text);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(
-            1001u64.saturating_sub(at.timestamp_subsec_millis().into()),
-        ));
-    }
 }
 
 /// Puts a person's word into the inbox.

@@ -208,7 +208,7 @@ fn access(config: &Config, findings: &mut Vec<Finding>, lines: &mut Vec<String>)
     for account in accounts.iter().filter(|a| !a.disabled && sites.bind(a.role)) {
         if !account.site.as_deref().is_some_and(|site| sites.ids().contains(site)) {
             let text = format!("{} belongs to no site that is configured, and sees nobody", account.name);
-            let hint = "`trialbridge user role NAME ROLE --site SITE --by …`";
+            let hint = "`trialbridge user role NAME ROLE --site-id SITE --by …`";
             report(Severity::Warning, "TB-A002", "accounts", text, hint);
         }
     }

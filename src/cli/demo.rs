@@ -137,6 +137,7 @@ async fn demo(global: &Global, a: &Arguments, scratch: &Path) -> Outcome {
         trial: Arc::clone(&shell.trial),
         environment: "DEMO",
         status: Arc::new(Status::default()),
+        desk: serve::desk(&shell, &store)?,
     };
     state.status.started(now());
     state.status.finished(now(), Status::OK, Some(now()));

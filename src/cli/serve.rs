@@ -4,14 +4,16 @@
 use super::inbound::Inbound;
 use super::pull::{self, Arguments as PullArguments};
 use super::shell::{Shell, block_on, now, today};
-use super::{Failure, Global, Outcome, exit, writeback};
+use super::{Failure, Global, Outcome, allocation, exit, writeback};
+use crate::account::Settings;
+use crate::account::oidc::Provider;
 use crate::http::listener::{self, Limits};
 use crate::http::strict::Hosts;
 use crate::pipeline::{detail, stamp};
 use crate::sandbox::{self, Sandbox};
 use crate::source::fhir_pull::Silent;
-use crate::store::{NewAudit, Store, StoreError};
-use crate::web::{self, Status, WebState};
+use crate::store::{NewAudit, Refusal, Store, StoreError};
+use crate::web::{self, Clock, Desk, ReadKey, Status, WebState};
 use chrono::{DateTime, Local, TimeDelta, Utc};
 use clap::Args;
 use croner::Cron;
@@ -59,6 +61,7 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
             _ => "PROD",
         },
         status: Arc::clone(&status),
+        desk: desk(&shell, &store)?,
     };
     let stop = CancellationToken::new();
     let pages = listen(&shell.config.serve.listen, "serve.listen").await?;
@@ -92,6 +95,27 @@ async fn serve(global: &Global, shell: Arc<Shell>, store: Arc<dyn Store>, schedu
         }
     }
     Ok(0)
+}
+
+/// What the API needs to act: the list's key is read when somebody is randomized, and not before.
+///
+/// # Errors
+/// Exit code 10 for an identity provider that cannot be configured so.
+pub fn desk(shell: &Arc<Shell>, store: &Arc<dyn Store>) -> Result<Arc<Desk>, Failure> {
+    let access = &shell.config.access;
+    let provider = Provider::new(&access.oidc).map_err(|error| {
+        Failure::new(exit::CONFIG, error.to_string(), "what each key means stands in docs/operating.md")
+    })?;
+    let own = Arc::clone(shell);
+    let key: Box<ReadKey> = Box::new(move || {
+        allocation::read_key(&own).map_err(|failure| {
+            tracing::error!(event = "allocation.key", cause = %failure.message, "nobody can be randomized");
+            Refusal { code: "no-key".into(), text: failure.message }
+        })
+    });
+    let clock: Box<Clock> = Box::new(|| (now(), today()));
+    let desk = Desk::new(Settings::from(access), shell.masking(), shell.pipeline(store), key, clock);
+    Ok(Arc::new(desk.with_provider(provider)))
 }
 
 /// Binds an address or says which key is wrong.

@@ -44,8 +44,9 @@ pub struct AddArguments {
     /// As it stands in signatures
     #[arg(long, value_name = "TEXT")]
     pub printed_name: String,
+    /// The site whose subjects a coordinator or investigator sees: an id of `[[access.site]]`
     #[arg(long, value_name = "SITE")]
-    pub site: Option<String>,
+    pub site_id: Option<String>,
     #[command(flatten)]
     pub by: Administrator,
 }
@@ -66,8 +67,9 @@ pub struct RoleArguments {
     pub name: String,
     #[arg(value_name = "ROLE", value_parser = role)]
     pub role: Role,
+    /// The site whose subjects a coordinator or investigator sees: an id of `[[access.site]]`
     #[arg(long, value_name = "SITE")]
-    pub site: Option<String>,
+    pub site_id: Option<String>,
     /// The administrator who does it
     #[arg(long, value_name = "NAME")]
     pub by: String,
@@ -127,7 +129,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
                 name: &a.name,
                 printed_name: &a.printed_name,
                 role: a.role,
-                site: a.site.as_deref(),
+                site: a.site_id.as_deref(),
                 password: initial.as_ref(),
             };
             let shown = accounts.add(&person, by, now()).map_err(|e| refused(&a.name, &e))?;
@@ -137,7 +139,7 @@ pub fn run(global: &Global, command: &Command) -> Outcome {
             let secret = password(own, PASSWORD, &a.by)?;
             let by = By { name: &a.by, credential: Credential::Password(&secret) };
             accounts
-                .set_role(&a.name, a.role, a.site.as_deref(), by, now())
+                .set_role(&a.name, a.role, a.site_id.as_deref(), by, now())
                 .map_err(|e| refused(&a.by, &e))?;
             say(global, &*store, &a.name, None)
         }

@@ -1,15 +1,19 @@
 //! The same for programs: the list, and one subject's screening as it was stored.
 
+use super::actions::known;
 use super::state::{self, WebState};
 use super::stored::Needs;
 use super::subject;
 use super::trouble::Trouble;
+use super::visitor::{self, Visitor};
 use super::worklist::Wish;
+use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::sync::Arc;
 
 const JSON: [(axum::http::HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
@@ -27,13 +31,16 @@ struct Listed {
 /// Everybody, ordered by subject, or those that `?decision=` and `?randomized=` take.
 pub(super) async fn subjects(
     State(state): State<WebState>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     wish: Result<Query<Wish>, QueryRejection>,
 ) -> Result<Response, Trouble> {
     let (filter, _) = wish.ok().and_then(|wish| wish.read()).ok_or_else(Trouble::no_such_filter)?;
     let listed = state
-        .read(move |store, trial| {
+        .ask(move |store, trial, accounts| {
             let randomized = state::randomized(store, trial)?;
-            let taken = store.latest_decisions()?.into_iter().filter(|d| filter.takes(d, &randomized));
+            let taken = visitor::decisions(store, accounts, &visitor)?
+                .into_iter()
+                .filter(|d| filter.takes(d, &randomized));
             let row = |d: crate::store::Decision| Listed {
                 randomized: randomized.contains(&d.subject),
                 needs: serde_json::from_str::<Needs>(&d.json).unwrap_or_default().needs,
@@ -52,10 +59,10 @@ pub(super) async fn subjects(
 /// The stored screening, byte for byte.
 pub(super) async fn explain(
     State(state): State<WebState>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Trouble> {
     let key = subject::key(id)?;
-    let latest = state.read(move |store, _| store.latest_decision(&key)).await?;
-    let decision = latest.ok_or_else(Trouble::no_such_subject)?;
+    let decision = known(&state, &visitor, &key, "GET", "/api/v1/subjects/{id}/explain").await?;
     Ok((JSON, decision.json).into_response())
 }

@@ -46,7 +46,7 @@ async fn guard(state: &WebState, as_page: bool, request: Request, next: Next) ->
         response = in_words(state, as_page, trouble, &id, response);
     }
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, const { HeaderValue::from_static(POLICY) });
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(const { HeaderValue::from_static(POLICY) });
     headers.insert(X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") });
     headers.insert(REFERRER_POLICY, const { HeaderValue::from_static("no-referrer") });
     headers.insert(
@@ -98,9 +98,15 @@ struct Problem<'a> {
     status: u16,
     detail: String,
     code: &'a str,
+    message: &'a str,
+    hint: &'a str,
     #[serde(rename = "requestId")]
     request_id: &'a str,
 }
+
+/// As [`POLICY`], for a page with a form of ours.
+pub(super) const FORM_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
+     font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Puts the words into an answer that has only its status and headers yet.
 fn in_words(state: &WebState, as_page: bool, trouble: Trouble, id: &str, mut response: Response) -> Response {
@@ -128,7 +134,13 @@ fn problem(trouble: &Trouble, id: &str) -> String {
         status: trouble.status.as_u16(),
         detail: format!("{} {}", trouble.safe, trouble.next),
         code: trouble.code,
+        message: trouble.happened,
+        hint: trouble.next,
         request_id: id,
     };
-    serde_json::to_string(&problem).expect("texts and a number are JSON")
+    let mut problem = serde_json::to_value(&problem).expect("texts and a number are JSON");
+    for (name, value) in trouble.members() {
+        problem[*name] = value.clone();
+    }
+    problem.to_string()
 }

@@ -1,18 +1,23 @@
 //! One subject: what was decided, what decided it, and everything it rests on.
 
+use super::actions::known;
+use super::arms;
 use super::frame::{self, Frame};
 use super::gaps::{self, GapGroup};
 use super::state::{self, WebState};
 use super::stored::{self, Stored};
 use super::trouble::Trouble;
+use super::visitor::Visitor;
 use super::words::{self, Mark, Moment, Why};
 use crate::pipeline::changes::{self, Cause, Change, CriterionMoved, ScoreMoved};
 use crate::protocol::Trial;
 use crate::store::{Decision, Store, StoreError};
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use std::sync::Arc;
 
 struct CriterionRow {
     id: String,
@@ -88,6 +93,8 @@ struct Seen {
     explain: String,
     mark: Mark,
     randomized: bool,
+    /// What was said of the allocation since: `unblinded …`.
+    events: Vec<String>,
     stale: bool,
     other_definition: bool,
     readable: bool,
@@ -132,12 +139,15 @@ struct SubjectPage {
 
 pub(super) async fn page(
     State(state): State<WebState>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Trouble> {
     let subject = key(id)?;
+    known(&state, &visitor, &subject, "GET", "/subjects/{id}").await?;
     let seen = state.read(move |store, trial| see(store, trial, &subject)).await?;
     let seen = seen.ok_or_else(Trouble::no_such_subject)?;
-    frame::html(&SubjectPage { frame: frame::of(&state, &seen.subject), seen })
+    let page = SubjectPage { frame: frame::of_visitor(&state, &seen.subject, &visitor), seen };
+    frame::page(&visitor, &page)
 }
 
 /// The subject's key from the address.
@@ -149,7 +159,11 @@ pub(super) fn key(id: Result<Path<String>, PathRejection>) -> Result<String, Tro
 fn see(store: &dyn Store, trial: &Trial, subject: &str) -> Result<Option<Seen>, StoreError> {
     let Some(latest) = store.latest_decision(subject)? else { return Ok(None) };
     let history = store.decision_history(subject)?;
-    let randomized = state::randomized(store, trial)?.contains(subject);
+    let allocation = store.allocation_of(&trial.study.id, subject)?;
+    let events = match &allocation {
+        Some(allocation) => arms::tags(&arms::events(store, trial)?, &allocation.id),
+        None => Vec::new(),
+    };
     let stale = store.dirty(usize::MAX)?.iter().any(|dirty| dirty.subject == subject);
     let stored = stored::read(&latest.json);
     let readable = stored.is_some();
@@ -171,7 +185,8 @@ fn see(store: &dyn Store, trial: &Trial, subject: &str) -> Result<Option<Seen>, 
             .collect(),
         explain: format!("/api/v1/subjects/{}/explain", words::segment(&latest.subject)),
         mark: words::decision(&latest.decision),
-        randomized,
+        randomized: allocation.is_some(),
+        events,
         stale,
         other_definition: latest.definition != trial.hash,
         readable,

@@ -5,8 +5,12 @@
 
 use crate::store::StoreError;
 use axum::http::header::{ALLOW, RETRY_AFTER};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+/// The methods of what can only be read.
+pub(super) const READ: &str = "GET, HEAD";
 
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
@@ -18,13 +22,57 @@ pub(super) struct Trouble {
     pub next: &'static str,
     /// For the log only.
     pub log: Option<String>,
+    extra: Option<Box<Extra>>,
 }
 
-const NOTHING_CHANGED: &str = "Nothing was changed: these pages only read.";
+/// What few troubles have.
+#[derive(Clone, Debug, Default)]
+struct Extra {
+    /// Further members of the problem details: ids and codes, never a patient's data or an arm.
+    members: Vec<(&'static str, Value)>,
+    /// Seconds after which the same request may be sent again.
+    retry_after: Option<u64>,
+    /// The methods of the address, where it can be more than read.
+    allow: Option<&'static str>,
+}
+
+const NOTHING_CHANGED: &str = "Nothing was changed.";
+const ONLY_READ: &str = "Nothing was changed: these pages only read.";
 
 impl Trouble {
     fn new(status: StatusCode, code: &'static str, happened: &'static str, next: &'static str) -> Trouble {
-        Trouble { status, code, happened, safe: NOTHING_CHANGED, next, log: None }
+        Trouble { status, code, happened, safe: ONLY_READ, next, log: None, extra: None }
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// For what would have changed something.
+    pub fn refused(
+        status: StatusCode,
+        code: &'static str,
+        happened: &'static str,
+        next: &'static str,
+    ) -> Trouble {
+        Trouble { safe: NOTHING_CHANGED, ..Trouble::new(status, code, happened, next) }
+    }
+
+    /// With one more member in the problem details.
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Trouble {
+        self.extra().members.push((name, value.into()));
+        self
+    }
+
+    /// Worth sending again after so many seconds.
+    pub fn after(mut self, seconds: u64) -> Trouble {
+        self.extra().retry_after = Some(seconds);
+        self
+    }
+
+    /// Further members of the problem details.
+    pub fn members(&self) -> &[(&'static str, Value)] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.members)
     }
 
     pub fn no_such_page() -> Trouble {
@@ -44,10 +92,14 @@ impl Trouble {
         Trouble::new(StatusCode::BAD_REQUEST, "no-such-filter", happened, next)
     }
 
-    pub fn method(method: &Method) -> Trouble {
-        let happened = "This address can only be read.";
-        let mut trouble =
-            Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", happened, "Use GET or HEAD.");
+    /// `allow`: the methods that the address knows.
+    pub fn method(method: &Method, allow: &'static str) -> Trouble {
+        let (happened, next) = match allow {
+            READ => ("This address can only be read.", "Use GET or HEAD."),
+            _ => ("This address does not know that method.", "Use one of the methods in Allow."),
+        };
+        let mut trouble = Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", happened, next);
+        trouble.extra().allow = Some(allow);
         trouble.log = Some(format!("method {method}"));
         trouble
     }
@@ -79,7 +131,7 @@ impl Trouble {
             let next = "Tell whoever runs the server the code and the id below. Do not decide about anybody from memory of this page.";
             Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), happened, next)
         };
-        trouble.safe = "What was stored is not touched: this page only reads. Messages that were acknowledged stay stored.";
+        trouble.safe = "What was stored is not touched. Messages that were acknowledged stay stored.";
         trouble.log = Some(error.to_string());
         trouble
     }
@@ -99,11 +151,13 @@ impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, const { axum::http::HeaderValue::from_static("60") });
+        let unavailable = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(60);
+        let extra = self.extra.as_deref().cloned().unwrap_or_default();
+        if let Some(seconds) = extra.retry_after.or(unavailable) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, const { axum::http::HeaderValue::from_static("GET, HEAD") });
+            headers.insert(ALLOW, HeaderValue::from_static(extra.allow.unwrap_or(READ)));
         }
         response.extensions_mut().insert(self);
         response

@@ -1,8 +1,10 @@
 //! Codes in words: states as shape and word (never colour alone), needs, scores, times.
 
 use super::stored::{Criterion, Score, Stored, Variable};
+use crate::access::{Permission, Role};
 use crate::protocol::Trial;
 use crate::score;
+use crate::store::EventKind;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Number, Value};
 
@@ -38,6 +40,64 @@ pub(super) fn decision(word: &str) -> Mark {
         "ineligible" => mark("bad", "✕", "ineligible"),
         "attached" => mark("none", "–", "belongs to another subject"),
         _ => mark("open", "?", "undetermined"),
+    }
+}
+
+/// The same in both languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Both {
+    pub en: &'static str,
+    pub zh: &'static str,
+}
+
+/// What an account is for.
+pub(super) fn role(role: Role) -> Both {
+    let (en, zh) = match role {
+        Role::Coordinator => ("coordinator", "研究协调员"),
+        Role::Investigator => ("investigator", "研究者"),
+        Role::Pharmacist => ("pharmacist, unblinded", "药师(非盲)"),
+        Role::Statistician => ("statistician, unblinded", "统计师(非盲)"),
+        Role::Monitor => ("monitor", "监查员"),
+        Role::Administrator => ("administrator", "系统管理员"),
+        Role::Operator => ("operator", "操作员"),
+    };
+    Both { en, zh }
+}
+
+/// Why somebody was not let in, from the code of the trouble.
+pub(super) fn refused(code: &str) -> Both {
+    let (en, zh) = match code {
+        "too-many-attempts" => ("Too many attempts. Wait, and try again.", "尝试次数过多,请稍后再试。"),
+        "password-must-change" => (
+            "This password was set by an administrator. Change it first: POST /api/v1/password, or trialbridge user password.",
+            "该密码由管理员设置,请先修改密码。",
+        ),
+        _ => ("Account and password do not fit.", "账号或密码不正确。"),
+    };
+    Both { en, zh }
+}
+
+/// A permission as programs are told it.
+pub(super) fn permission(permission: Permission) -> String {
+    let mut word = String::new();
+    for c in format!("{permission:?}").chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
+}
+
+/// What was said of an allocation after it was made.
+pub(super) fn event(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::MarkedInError => "marked as made in error",
+        EventKind::StratumCorrected => "stratum corrected",
+        EventKind::Unblinded => "unblinded",
+        EventKind::Closed => "randomization stopped",
+        EventKind::Reopened => "randomization resumed",
+        EventKind::DefinitionSigned => "another trial definition in force",
     }
 }
 

@@ -4,15 +4,21 @@ use super::frame::{self, Frame};
 use super::state::{self, WebState};
 use super::stored;
 use super::trouble::Trouble;
-use super::words::{self, Mark, Moment, Why};
+use super::visitor::{self, Visitor};
+use super::words::{self, Both, Mark, Moment, Why};
+use crate::access::Permission;
 use crate::protocol::Trial;
 use crate::store::{Decision, InboxCounts, Store, StoreError};
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Rows on one page.
 const PAGE: usize = 200;
@@ -133,6 +139,14 @@ struct Listed {
 }
 
 #[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage {
+    frame: Frame,
+    printed_name: String,
+    role: Both,
+}
+
+#[derive(Template)]
 #[template(path = "worklist.html")]
 struct Worklist {
     frame: Frame,
@@ -146,26 +160,54 @@ struct Worklist {
 
 pub(super) async fn page(
     State(state): State<WebState>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     wish: Result<Query<Wish>, QueryRejection>,
 ) -> Result<Response, Trouble> {
+    if !visitor.may(Permission::ViewSubjects, &state.desk.masking) {
+        return elsewhere(&state, &visitor);
+    }
     let (filter, page) = wish.ok().and_then(|wish| wish.read()).ok_or_else(Trouble::no_such_filter)?;
-    let listed = state.read(move |store, trial| list(store, trial, filter, page)).await?;
+    let who = Arc::clone(&visitor);
+    let listed = state
+        .ask(move |store, trial, accounts| {
+            list(store, trial, visitor::decisions(store, accounts, &who)?, filter, page)
+        })
+        .await?;
     if page > listed.pages {
         return Err(Trouble::no_such_page());
     }
-    frame::html(&Worklist {
-        frame: frame::of(&state, "Worklist"),
+    let drawn = Worklist {
+        frame: frame::of_visitor(&state, "Worklist", &visitor),
         nobody: filter.nobody(),
         page,
         previous: (page > 1).then(|| filter.address(page - 1)),
         next: (page < listed.pages).then(|| filter.address(page + 1)),
         never_pulled: state.status.pull().last_finished.is_none(),
         listed,
-    })
+    };
+    frame::page(&visitor, &drawn)
 }
 
-fn list(store: &dyn Store, trial: &Trial, filter: Filter, page: usize) -> Result<Listed, StoreError> {
-    let all = store.latest_decisions()?;
+/// Where those begin who see no subjects.
+fn elsewhere(state: &WebState, visitor: &Visitor) -> Result<Response, Trouble> {
+    if visitor.may(Permission::ViewAllocations, &state.desk.masking) {
+        return Ok((StatusCode::SEE_OTHER, [(LOCATION, "/allocations")]).into_response());
+    }
+    let page = AccountPage {
+        frame: frame::of_visitor(state, "Account", visitor),
+        printed_name: visitor.printed_name().to_owned(),
+        role: words::role(visitor.role()),
+    };
+    frame::page(visitor, &page)
+}
+
+fn list(
+    store: &dyn Store,
+    trial: &Trial,
+    all: Vec<Decision>,
+    filter: Filter,
+    page: usize,
+) -> Result<Listed, StoreError> {
     let randomized = state::randomized(store, trial)?;
     let stale: BTreeSet<String> = store.dirty(usize::MAX)?.into_iter().map(|d| d.subject).collect();
     let deviations = state::deviations(store)?;

@@ -1,6 +1,8 @@
 """Guesses every arm before it is drawn, with everything but the keys.
 
-    attack.py FOLDER withhold|disclose
+    attack.py FOLDER withhold|disclose [--planted]
+
+With `--planted` arms are first leaked on purpose, once in every way that is looked for: then it must fail.
 
 Each strategy is measured on all trials of the folder, next to what the same strategy reaches on lists of
 this design that are drawn up here from the system's own random numbers: the design's rate. Beating that by
@@ -264,6 +266,21 @@ def of_the_design(rng):
         yield strategy, mean, math.sqrt(sum((h - mean) ** 2 for h in hits) / (len(hits) - 1))
 
 
+# ---- leaks on purpose ----
+
+def plant(loot):
+    """The arm in one bit of each ciphertext, its name in a file, its leaf under a salt that can be guessed."""
+    for slot, arm in zip(loot.slots, loot.truth):
+        sealed = bytearray.fromhex(slot["ciphertext"])
+        sealed[0] = sealed[0] & 0xFE | arm
+        slot["ciphertext"] = sealed.hex()
+    slot, a = loot.slots[0], loot.allocations[0]
+    salt = sha(loot.header["id"].encode(), str(slot["position"]).encode())
+    start = b"\0" + text(b"trialbridge/slot/v2") + text(loot.header["id"].encode()) + u32(slot["stratum"]) + u32(slot["position"])
+    a["leaf"] = "sha256:" + sha(start, salt, b"\0", text(loot.names[loot.truth[0]].encode())).hex()
+    (loot.folder / "data" / "planted").write_bytes(b"x" + base64.b64encode(b"arm " + loot.names[0].encode()) + loot.secrets[1].encode())
+
+
 # ---- score ----
 
 def main():
@@ -272,6 +289,10 @@ def main():
     if not trials:
         sys.exit("no trial was played")
     rng, failed = random.SystemRandom(), []
+    planted = "--planted" in sys.argv
+    if planted:
+        for loot in trials:
+            plant(loot)
 
     def judge(strategy, hits, guesses, mean, sd):
         rate, bound = hits / guesses, mean + 3 * sd
@@ -306,6 +327,12 @@ def main():
         for strategy, mean, sd in of_the_design(rng):
             hits = sum(score[strategy] for score in scores)
             judge(strategy, hits, TOTAL * len(trials), mean / TOTAL, sd / TOTAL / math.sqrt(len(trials)))
+    if planted:
+        for loot in trials:
+            (loot.folder / "data" / "planted").unlink()
+        words = ["best single feature", "arms named in data/planted", "a seed or salt in planted", "1 leaves opened"]
+        missed = [word for word in words if not any(word in what for what in failed)]
+        sys.exit("leaks on purpose that were not found: " + ", ".join(missed) if missed else 0)
     for what in sorted(set(failed)):
         print("%-9s FAILED: %s" % (arm, what))
     sys.exit(1 if failed else 0)

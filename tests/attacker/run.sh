@@ -23,3 +23,5 @@ for arm in withhold disclose; do
     python3 tests/attacker/stage.py "$TRIALBRIDGE_BIN" "$room/$arm" "$arm" "${1:-5}"
     python3 tests/attacker/attack.py "$room/$arm" "$arm"
 done
+echo "leaks on purpose:"
+python3 tests/attacker/attack.py "$room/withhold" withhold --planted

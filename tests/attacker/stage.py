@@ -90,9 +90,8 @@ class Trial:
         }.items():
             self.run(*arguments, keep=keep, may_fail=True)
         self.run("allocation", "export", "--out", str(self.loot / "bundle.json"))
-        self.run("backup", str(self.loot / "backup.db"), keep="backup.txt", may_fail=True)
+        self.run("backup", str(self.loot / "backup.db"), keep="backup.txt")
         self.pages()
-        shutil.copytree(self.data, self.loot / "data")
         shutil.copytree(ROOT / "mappings", self.loot / "definition")
         revealed = safe / "revealed.json"
         self.run("allocation", "reveal", "--bundle", str(self.loot / "bundle.json"), "--key", str(safe / "statistician.key"),
@@ -114,13 +113,21 @@ class Trial:
                 found = {path: fetch(base + path) for base, path in
                          [(ops, "/metrics"), (home, "/"), (home, "/api/v1/subjects")]}
                 for path, page in found.items():
-                    (self.loot / ("page" + path.replace("/", "-"))).write_bytes(page or b"")
+                    self.keep_page("page" + path.replace("/", "-"), page)
+                # Taken while it runs: with the WAL.
+                shutil.copytree(self.data, self.loot / "data")
                 for number in range(PARTICIPANTS):
                     page = fetch(home + "/subjects/s%03d" % number)
-                    (self.loot / "draws" / ("%03d.page" % number)).write_bytes(page or b"")
+                    self.keep_page("draws/%03d.page" % number, page)
             finally:
                 served.terminate()
                 served.wait(30)
+
+
+    def keep_page(self, name, page):
+        if not page:
+            sys.exit("no page for " + name)
+        (self.loot / name).write_bytes(page)
 
 
 def fetch(url):

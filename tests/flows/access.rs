@@ -172,7 +172,7 @@ fn passwords_come_from_private_files_and_are_nowhere() {
         let ran = add(&["--password-file", &path]).code(code).says(says);
         assert!(text.is_empty() || !ran.err.contains(text), "{}", ran.err);
     }
-    add(&["--site", "north"]).code(2).says("no sites are configured");
+    add(&["--site-id", "north"]).code(2).says("no sites are configured");
     let ran = add(&["-o", "json"]).code(0).json();
     let made = ran["initialPassword"].as_str().expect("shown once").to_owned();
     assert_eq!(made.len(), 23);
@@ -239,8 +239,9 @@ fn a_subject_of_another_site_is_not_in_the_store() {
         let add = ["user", "add", &name, "--role", "investigator", "--printed-name", "P", "--by", "root-1"];
         as_with(&bench, GOOD, &[&add[..], &["--password-file", &initial]].concat())
             .code(2)
-            .says("--site north|south");
-        as_with(&bench, GOOD, &[&add[..], &["--password-file", &initial, "--site", site]].concat()).code(0);
+            .says("--site-id north|south");
+        as_with(&bench, GOOD, &[&add[..], &["--password-file", &initial, "--site-id", site]].concat())
+            .code(0);
         own_password(&bench, &name);
     }
     let attest = |by: &str, subject: &str| {

@@ -310,10 +310,10 @@ fn every_tampering_is_found() {
     // what is done, and which of `allocation verify`, `verify`, `audit verify` has to find it
     let table: [(&str, String, [bool; 3]); 16] = [
         ("another leaf", format!("UPDATE allocation SET leaf = {other}"), [true, true, false]),
-        // As if an earlier version had made it: the slot is there to be opened, but there is a signature.
-        ("no leaf", "UPDATE allocation SET leaf = ''".into(), [false, true, false]),
+        // As if an earlier version had made it: but there is a signature, and the list is of version 2.
+        ("no leaf", "UPDATE allocation SET leaf = ''".into(), [true, true, false]),
         ("another stratum", "UPDATE allocation SET stratum = 1".into(), [true, true, false]),
-        ("another number", "UPDATE allocation SET number = 2".into(), [false, true, false]),
+        ("another number", "UPDATE allocation SET number = 2".into(), [true, true, false]),
         ("another signature", "UPDATE allocation SET signature = 1".into(), [false, true, false]),
         ("another proof", "UPDATE allocation SET proof = 'x'".into(), [true, true, false]),
         ("another position", "UPDATE allocation SET position = 2".into(), [true, true, false]),

@@ -55,7 +55,12 @@ impl Service {
         Service { child, ops, push, said: Mutex::new(said) }
     }
 
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_saying();
+    }
+
+    /// Stops it, and returns what it wrote on standard error and nobody has read.
+    pub fn stop_saying(mut self) -> String {
         let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(kill.expect("kill").success());
         let ended = wait_for(|| self.child.try_wait().expect("a child").is_some());
@@ -66,6 +71,7 @@ impl Service {
         for canary in CANARIES {
             assert!(!said.contains(canary), "the log says {canary:?}: {said}");
         }
+        said
     }
 
     /// Ends it as a power cut would.
@@ -92,6 +98,15 @@ impl Service {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
         Answer::read(&bytes)
+    }
+
+    /// What the operations port answers, head and all.
+    pub fn ops(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.ops).expect("connected");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
     }
 
     /// FHIR JSON.

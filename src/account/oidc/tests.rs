@@ -5,6 +5,7 @@ use super::*;
 use crate::access::Permission;
 use crate::account::sign::{Credential, Intent};
 use crate::account::tests::{GOOD, World, at, root, secret};
+use crate::store::Store as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;

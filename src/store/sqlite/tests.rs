@@ -419,7 +419,7 @@ fn history_refuses_to_be_edited() {
         "UPDATE audit SET actor = 'nobody'",
         "DELETE FROM audit WHERE sequence = 3",
         "INSERT OR REPLACE INTO audit SELECT * FROM audit WHERE sequence = 3",
-        "INSERT INTO audit VALUES (9, '', '', '', '', '', '', '', 'h')",
+        "INSERT INTO audit VALUES (99, '', '', '', '', '', '', '', 'h')",
     ] {
         assert!(hand.execute(sql, []).is_err(), "{sql}");
     }

@@ -303,7 +303,9 @@ pub(crate) fn what_is_said_is_signed_and_changes_nothing(store: &dyn Store) {
     assert_eq!(store.allocation_of("T", "Patient/1").expect("read"), Some(first.clone()));
     let signatures = store.signatures(None).expect("signatures");
     assert_eq!(signatures.len(), 2 + events.len(), "what failed was not signed");
-    for (event, entry) in events.iter().zip(store.audit_entries(3, 10).expect("audit")) {
+    let entries = store.audit_entries(3, 10).expect("audit");
+    let said = entries.iter().filter(|e| !["decide", "allocate"].contains(&e.entry.action.as_str()));
+    for (event, entry) in events.iter().zip(said) {
         let signature = signatures.iter().find(|s| s.id == event.signature).expect("signed");
         assert!(entry.entry.detail.contains(&signature.record_sha256), "{entry:?}");
     }

@@ -1,8 +1,12 @@
 //! The routers as a browser or a monitor meets them: on a port of this machine, over a real store.
 
+mod acting;
+mod docs;
 mod ops;
 mod pages;
+mod people;
 mod safety;
+mod sessions;
 
 use super::*;
 use crate::collection::Collection;
@@ -30,6 +34,7 @@ struct World {
     store: Arc<SqliteStore>,
     state: WebState,
     client: reqwest::Client,
+    clock: people::TestClock,
 }
 
 struct Answer {
@@ -72,14 +77,16 @@ impl World {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = SqliteStore::open(dir.path(), "trialbridge test", NOW, Arc::new(PlainChain));
         let store = Arc::new(store.expect("opened"));
+        let (trial, clock) = (Arc::new(Trial::shipped()), people::TestClock::default());
         let state = WebState {
             store: store.clone(),
-            trial: Arc::new(Trial::shipped()),
+            trial: Arc::clone(&trial),
             environment: "DEMO",
             status: Arc::new(Status::new()),
+            desk: people::desk(&store, &trial, &clock),
         };
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        World { dir, store, state, client: client.build().expect("a client") }
+        World { dir, store, state, client: client.build().expect("a client"), clock }
     }
 
     /// The six patients of `fixtures/cohort`, screened; one of the eligible is randomized.
@@ -129,7 +136,12 @@ impl World {
     fn randomize(&self, subject: &str) {
         let trial = self.state.trial.study.id.clone();
         if self.store.allocation_list(&trial).expect("read").is_none() {
-            let new = NewAllocationList { trial: trial.clone(), json: CANARY.into(), ..list(9) };
+            let new = NewAllocationList {
+                trial: trial.clone(),
+                definition: self.state.trial.hash.clone(),
+                json: CANARY.into(),
+                ..list(9)
+            };
             self.store.put_allocation_list(new).expect("a list");
         }
         let check: Check = Box::new(|_, desk| {
@@ -137,7 +149,11 @@ impl World {
             let text = || CANARY.to_owned();
             Ok(Drawn { stratum, position, leaf: text(), proof: text(), levels: text() })
         });
-        let request = AllocationRequest { trial, ..request(subject, &format!("key {subject}")) };
+        let request = AllocationRequest {
+            trial,
+            at: crate::pipeline::stamp(self.clock.now()),
+            ..request(subject, &format!("key {subject}"))
+        };
         self.store.allocate(request, check).expect("allocated");
     }
 

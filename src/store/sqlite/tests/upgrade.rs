@@ -53,6 +53,15 @@ fn version_0_2() -> TempDir {
             params![format!("alloc-{n}"), n, subject, format!("key {n}"), ARM, SALT],
         )
         .expect("an allocation");
+        let entry = NewAudit {
+            at: "2026-01-02".into(),
+            actor: "Dr Old".into(),
+            role: "investigator".into(),
+            action: "allocate".into(),
+            subject: Some(subject),
+            detail: format!(r#"{{"allocation":"alloc-{n}","definition":"sha256:d","input":"sha256:i"}}"#),
+        };
+        crate::store::sqlite::audit::append(&c, &PlainChain, &entry).expect("an entry");
         if n == 40 {
             c.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("in the database itself");
         }
