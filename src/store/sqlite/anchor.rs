@@ -161,7 +161,8 @@ impl Anchoring {
         tracing::error!(event = "audit.anchor", code = AnchorFault::Unwritten.word(), place, %error);
     }
 
-    /// How chain and anchor stand to each other. Looks at one line and one row.
+    /// How chain and anchor stand to each other. Looks at one line and one row, the line first: a transaction
+    /// that has read before sees an older moment of the chain than the anchor tells of.
     pub(super) fn compare(&self, c: &Connection) -> Result<AnchorStatus> {
         let Some(anchor) = self.anchor() else {
             return Ok(AnchorStatus { place: None, last: None, fault: None });

@@ -2,7 +2,7 @@
 
 use super::super::anchor::MemoryAnchor;
 use super::super::suite::{NOW, audit, decision, draw, incoming, list, request};
-use super::super::{AnchorFault, AuditChain, FileAnchor};
+use super::super::{Anchor, AnchorFault, AnchorHead, AuditChain, FileAnchor};
 use super::*;
 use crate::audit::anchor::ACCEPT;
 use std::collections::BTreeMap;
@@ -232,6 +232,52 @@ fn a_head_that_cannot_be_written_is_caught_up() {
     place.anchor.fails.store(false, Ordering::Relaxed);
     store.allocate(request("Patient/2", "k2"), draw()).expect("caught up first");
     assert_eq!(place.lines(), [(0, true), (1, true), (2, false), (3, true), (4, true)]);
+}
+
+/// An anchor behind which another process writes at the moment it is looked at.
+#[derive(Default)]
+struct Meanwhile {
+    heads: MemoryAnchor,
+    act: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Anchor for Meanwhile {
+    fn place(&self) -> String {
+        self.heads.place()
+    }
+    fn last(&self) -> std::io::Result<Option<AnchorHead>> {
+        let act = self.act.lock().expect("no panic").take();
+        if let Some(act) = act {
+            act();
+        }
+        self.heads.last()
+    }
+    fn append(&self, head: &AnchorHead, durable: bool) -> std::io::Result<()> {
+        self.heads.append(head, durable)
+    }
+}
+
+#[test]
+fn what_is_written_while_somebody_looks_is_no_finding() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let anchor = Arc::new(Meanwhile::default());
+    let chain = || Arc::new(AuditChain::anchored(anchor.clone()));
+    let store = Arc::new(SqliteStore::open(dir.path(), "test", NOW, chain()).expect("opened"));
+    history(&store);
+    let looking = SqliteStore::open_read_only(dir.path(), chain()).expect("opened");
+    let busy = || {
+        let store = Arc::clone(&store);
+        let act = move || drop(store.append_audit(audit("said meanwhile")).expect("appended"));
+        *anchor.act.lock().expect("no panic") = Some(Box::new(act));
+    };
+    busy();
+    let report = looking.verify().expect("verified");
+    assert!(report.is_sound() && report.notes.is_empty(), "{report:?}");
+    assert_eq!(report.audit_entries, 21, "or nothing was written meanwhile");
+    busy();
+    assert_eq!(looking.audit_anchor().expect("compared").fault, None);
+    busy();
+    looking.consider("T", "Patient/2", draw()).expect("a dry run");
 }
 
 #[test]

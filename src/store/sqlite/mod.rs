@@ -476,7 +476,9 @@ impl Store for SqliteStore {
     }
     fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
         self.read(|c| {
-            let permitted = self.anchoring.proves(c).and_then(|()| self.anchoring.agrees(c));
+            // The anchor first: see `verify`.
+            let agrees = self.anchoring.agrees(c);
+            let permitted = self.anchoring.proves(c).and(agrees);
             Ok(permitted.and_then(|()| draw::decide(c, trial, subject, None, None, check).map(drop)))
         })?
     }

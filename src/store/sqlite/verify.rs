@@ -165,6 +165,9 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain, anchoring: &Anchoring) -
     let mut findings = Findings::default();
     let mut notes = Vec::new();
 
+    // Before anything else is read: what another process commits and anchors meanwhile is not in the moment of
+    // the database that this transaction sees, and would look like a log that was cut off.
+    let stands = anchoring.compare(c);
     let integrity = rows(c, "checking the database", "PRAGMA integrity_check", [], |r| r.get(0));
     findings.add(
         "integrity",
@@ -193,7 +196,7 @@ pub(super) fn verify(c: &Connection, chain: &dyn Chain, anchoring: &Anchoring) -
         coverage.findings
     });
     findings.add("audit-covers", coverage);
-    let anchored = anchoring.compare(c).map(|stands| {
+    let anchored = stands.map(|stands| {
         let text = stands.refusal().map(|refusal| refusal.text);
         match stands.fault.is_some_and(AnchorFault::is_evidence) {
             true => text.into_iter().collect(),
