@@ -309,7 +309,7 @@ fn a_bar_survives_a_restart_and_a_hundred_failures_end_it_all() {
             let (old, new) = (secret(GOOD), secret(OTHER));
             let other = secret(OTHER);
             let by =
-                (name == "root-2").then(|| By { name: "root-1", credential: Credential::Password(&other) });
+                (name == "root-2").then_some(By { name: "root-1", credential: Credential::Password(&other) });
             accounts.add(&person, by, at(0)).expect("made");
             accounts.change_password(name, &old, &new, at(0)).expect("changed");
         }

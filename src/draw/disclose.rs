@@ -121,6 +121,9 @@ impl<'a> Opener<'a> {
         if stored != *allocation || stored.list_id != list.id {
             return Err(exchanged());
         }
+        if !store.is_on_record(&stored)? {
+            return Err(exchanged());
+        }
         let sealed = store.sealed_slot(&list.id, stored.stratum, stored.position)?.ok_or_else(exchanged)?;
         let found = list::open(&list, &sealed, self.key)?;
         let same_leaf = stored.leaf.is_empty() || stored.leaf == found.leaf.to_string();
@@ -139,6 +142,10 @@ impl<'a> Opener<'a> {
         let plan = self.trial.plan().ok_or(NoArm::OtherPlan)?;
         if list::plan_hash(&plan) != list.plan {
             return Err(NoArm::OtherPlan);
+        }
+        // The arm follows from the levels of everybody before as well.
+        if !self.store.audit_coverage()?.findings.is_empty() {
+            return Ok(None);
         }
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(index) = usize::try_from(number - 1) else { return Ok(None) };

@@ -143,6 +143,8 @@ pub trait Store: Send + Sync {
     /// In the order of the draws.
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>>;
     fn allocation_of(&self, trial: &str, subject: &str) -> Result<Option<Allocation>>;
+    /// Is the allocation what its audit entry says? Whoever is told an arm is told it from a row that is.
+    fn is_on_record(&self, allocation: &Allocation) -> Result<bool>;
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>>;
     /// Stores what is said, its signature and its audit entry, in one transaction. Conflict `already-closed`,
     /// `not-closed`, `already-marked` where there is nothing to say; `not-found` for an allocation that is

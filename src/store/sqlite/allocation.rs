@@ -103,7 +103,7 @@ pub(super) fn draws(c: &Connection, list_id: &str, before: i64) -> Result<Vec<Pa
     )
 }
 
-fn read(r: &Row<'_>) -> rusqlite::Result<Allocation> {
+pub(super) fn read(r: &Row<'_>) -> rusqlite::Result<Allocation> {
     Ok(Allocation {
         id: r.get("id")?,
         list_id: r.get("list_id")?,

@@ -8,7 +8,7 @@ use super::super::Result;
 use super::super::chain::particulars;
 use super::super::error::StoreError;
 use super::super::rows::*;
-use super::{anchor, audit, rows, sha256_hex, trouble};
+use super::{allocation as allocated, anchor, audit, rows, sha256_hex, trouble};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
@@ -143,32 +143,15 @@ fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
             entries.insert(id, (entry, detail));
         }
     }
-    let sql = "SELECT id, subject, actor, at, decided_input, definition, list_id, CAST(number AS TEXT), leaf
-                 FROM allocation ORDER BY id";
-    let stored = rows(c, doing, sql, [], |r| {
-        let text = |column: usize| r.get::<_, String>(column);
-        Ok([text(0)?, text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?])
-    })?;
-    for [id, subject, actor, at, input, definition, list, number, leaf] in stored {
-        let Some((entry, detail)) = entries.remove(&id) else {
+    let stored = rows(c, doing, "SELECT * FROM allocation ORDER BY id", [], allocated::read)?;
+    for a in stored {
+        let id = &a.id;
+        let Some((entry, detail)) = entries.remove(id) else {
             coverage.findings.push(format!("allocation {id}: no audit entry tells of it"));
             continue;
         };
         coverage.allocations += 1;
-        let said = |key: &str| detail.get(key).map(String::as_str);
-        let other = differing(&[
-            ("subject", &subject, entry.entry.subject.as_deref()),
-            ("actor", &actor, Some(&entry.entry.actor)),
-            ("time", &at, Some(&entry.entry.at)),
-            ("input", &input, said("input")),
-            ("definition", &definition, said("definition")),
-            ("list", &list, said("list")),
-            // Versions before knew one stratum, whose positions became the numbers, and no leaf. Without the leaf
-            // two participants could be given each other's slots, and with them each other's arms.
-            ("number", &number, said("number").or(said("position"))),
-            ("leaf", &leaf, Some(said("leaf").unwrap_or_default())),
-        ]);
-        if let Some(what) = other {
+        if let Some(what) = differs(&a, &entry.entry, &detail) {
             let text = format!("allocation {id}: its {what} is not what audit entry {} says", entry.sequence);
             coverage.findings.push(text);
         }
@@ -178,4 +161,40 @@ fn allocations(c: &Connection, coverage: &mut Coverage) -> Result<()> {
         coverage.findings.push(text);
     }
     Ok(())
+}
+
+/// What an allocation says otherwise than its audit entry.
+fn differs(a: &Allocation, entry: &NewAudit, detail: &BTreeMap<String, String>) -> Option<&'static str> {
+    let said = |key: &str| detail.get(key).map(String::as_str);
+    let (number, levels) = (a.number.to_string(), levels(a));
+    differing(&[
+        ("subject", &a.subject, entry.subject.as_deref()),
+        ("actor", &a.actor, Some(&entry.actor)),
+        ("time", &a.at, Some(&entry.at)),
+        ("input", &a.decided_input, said("input")),
+        ("definition", &a.definition, said("definition")),
+        ("list", &a.list_id, said("list")),
+        // Versions before knew one stratum, whose positions became the numbers, and neither leaf nor levels.
+        // Without the leaf two participants could be given each other's slots, and with them each other's arms.
+        ("number", &number, said("number").or(said("position"))),
+        ("leaf", &a.leaf, Some(said("leaf").unwrap_or_default())),
+        ("levels", &levels, Some(said("levels").unwrap_or(&levels))),
+    ])
+}
+
+/// The levels as the audit log holds them: a hash, for they are a participant's data.
+pub(super) fn levels(a: &Allocation) -> String {
+    sha256_hex(format!("{}\n{}", a.leaf, a.levels).as_bytes())
+}
+
+/// Is an allocation what was written down when it was made? What is told of one must not come from a row
+/// that somebody exchanged.
+pub(super) fn is_on_record(c: &Connection, a: &Allocation) -> Result<bool> {
+    let doing = "holding an allocation against the audit";
+    let sql = "SELECT * FROM audit WHERE action = 'allocate' AND subject = ?1";
+    let drawn = rows(c, doing, sql, [&a.subject], audit::read)?;
+    Ok(drawn.iter().any(|entry| {
+        let detail = particulars(&entry.entry.detail).unwrap_or_default();
+        detail.get("allocation") == Some(&a.id) && differs(a, &entry.entry, &detail).is_none()
+    }))
 }

@@ -6,7 +6,7 @@
 use super::super::Result;
 use super::super::error::{AllocateError, Refusal, StoreError};
 use super::super::rows::*;
-use super::{allocation, audit, decision, outbox, person, row, run, sha256_hex, signature};
+use super::{allocation, audit, covered, decision, outbox, person, row, run, sha256_hex, signature};
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ type Allocate<T> = std::result::Result<T, AllocateError>;
 /// What a request comes to, before anything is stored.
 pub(super) enum Decided {
     /// Its key has allocated this subject before.
-    Before(Allocation),
+    Before(Box<Allocation>),
     Now(Box<Snapshot>, Drawn),
 }
 
@@ -32,7 +32,7 @@ pub(super) fn decide(
     let of_key = key.map(|key| allocation::by_key(c, key)).transpose()?.flatten();
     if let Some(first) = of_key {
         if of_subject.is_some_and(|a| a.id == first.id) {
-            return Ok(Decided::Before(first));
+            return Ok(Decided::Before(Box::new(first)));
         }
         let message = "this idempotency key has allocated another participant; use a new key";
         return Err(conflict("key-reuse", message, first.id));
@@ -62,7 +62,7 @@ pub(super) fn allocate(
 ) -> Allocate<AllocationOutcome> {
     let (key, seen) = (Some(request.idempotency_key.as_str()), request.seen.as_deref());
     let (snapshot, drawn) = match decide(c, &request.trial, &request.subject, key, seen, check)? {
-        Decided::Before(allocation) => return Ok(AllocationOutcome { allocation, replayed: true }),
+        Decided::Before(first) => return Ok(AllocationOutcome { allocation: *first, replayed: true }),
         Decided::Now(snapshot, drawn) => (snapshot, drawn),
     };
     let signature = signature::put(c, &request.signature)?;
@@ -185,6 +185,7 @@ fn entry(request: &AllocationRequest, a: &Allocation) -> Result<NewAudit> {
         ("list", &a.list_id),
         ("number", &a.number.to_string()),
         ("leaf", &a.leaf),
+        ("levels", &covered::levels(a)),
         ("input", &a.decided_input),
         ("definition", &a.definition),
     ]));

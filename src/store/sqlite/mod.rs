@@ -488,6 +488,9 @@ impl Store for SqliteStore {
     fn allocation_of(&self, trial: &str, subject: &str) -> Result<Option<Allocation>> {
         self.read(|c| allocation::of_subject(c, trial, subject))
     }
+    fn is_on_record(&self, allocation: &Allocation) -> Result<bool> {
+        self.read(|c| covered::is_on_record(c, allocation))
+    }
     fn allocation_by_key(&self, idempotency_key: &str) -> Result<Option<Allocation>> {
         self.read(|c| allocation::by_key(c, idempotency_key))
     }
