@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trialbridge::cli::shell::AuditChain;
 use trialbridge::draw::{self, Asked};
 use trialbridge::protocol::document::SiteFile;
 use trialbridge::protocol::rule::Rule;
@@ -14,8 +13,8 @@ use trialbridge::protocol::{Definition, Trial};
 use trialbridge::randomize::seal::{self, Entropy, Order};
 use trialbridge::randomize::{Ephemeral, SealKey, Seed};
 use trialbridge::store::{
-    AllocateError, AllocationOutcome, NewAllocationList, NewAudit, NewDecision, NewSignature, NewSlot,
-    Refusal, SignatureMethod, SqliteStore, Store,
+    AllocateError, AllocationOutcome, AuditChain, NewAllocationList, NewAudit, NewDecision, NewSignature,
+    NewSlot, Refusal, SignatureMethod, SqliteStore, Store,
 };
 
 /// Participants of each trial, and slots of its list.
