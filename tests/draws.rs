@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 #[test]
 fn many_callers_take_every_list_in_order_and_nobody_twice() {
-    let trials = std::env::var("TRIALBRIDGE_DRAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let trials = std::env::var("TRIALBRIDGE_DRAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(80);
     let folder = tempfile::tempdir().expect("a folder");
     let crowd = Crowd::new(&folder.path().join("data"), trials);
     let counts = crowd.storm(64);

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 const AT: &str = "2026-11-22T08:00:00.000Z";
@@ -57,15 +57,20 @@ enum Operation {
     Restart,
 }
 
-/// The chain of the audit log, which can be told to fail.
+/// The chain of the audit log, which can be told that no entry follows the one with this number. What is
+/// there already is left to be proved.
 struct Breakable {
     chain: AuditChain,
-    is_broken: AtomicBool,
+    ends_at: AtomicU64,
 }
+
+/// Entries follow without end.
+const ENDLESS: u64 = u64::MAX;
 
 impl Chain for Breakable {
     fn next(&self, previous: Option<(u64, &str)>, entry: &NewAudit) -> (u64, String, String) {
-        match self.is_broken.load(Ordering::Relaxed) {
+        let ends = self.ends_at.load(Ordering::Relaxed);
+        match previous.is_some_and(|(sequence, _)| sequence == ends) {
             // A number that no row can have.
             true => (u64::MAX, String::new(), String::new()),
             false => self.chain.next(previous, entry),
@@ -140,8 +145,7 @@ impl World {
         let trial = trial(kind);
         let plan = trial.plan().expect("a plan");
         assert_eq!((plan.total, plan.factors.len()), (TOTAL, kind.min(1)), "the definition was changed");
-        let chain =
-            Arc::new(Breakable { chain: AuditChain::unanchored(), is_broken: AtomicBool::new(false) });
+        let chain = Arc::new(Breakable { chain: AuditChain::unanchored(), ends_at: AtomicU64::new(ENDLESS) });
         let mut world = World {
             dir: tempfile::tempdir().expect("a folder"),
             chain,
@@ -271,9 +275,12 @@ impl World {
         };
         let missing = Refusal { code: "no-key".into(), text: "no key".into() };
         let seal_key = if let Way::NoKey = way { Err(missing) } else { Ok(self.key.clone()) };
-        self.chain.is_broken.store(matches!(way, Way::Unaudited), Ordering::Relaxed);
+        if let Way::Unaudited = way {
+            let head = self.store().audit_head().expect("read").expect("an entry");
+            self.chain.ends_at.store(head.sequence, Ordering::Relaxed);
+        }
         let drawn = draw(self.store(), &self.trial, seal_key, asked);
-        self.chain.is_broken.store(false, Ordering::Relaxed);
+        self.chain.ends_at.store(ENDLESS, Ordering::Relaxed);
         word(drawn)
     }
 

@@ -59,7 +59,9 @@ fn version_0_2() -> TempDir {
             role: "investigator".into(),
             action: "allocate".into(),
             subject: Some(subject),
-            detail: format!(r#"{{"allocation":"alloc-{n}","definition":"sha256:d","input":"sha256:i"}}"#),
+            detail: format!(
+                r#"{{"allocation":"alloc-{n}","definition":"sha256:d","input":"sha256:i","list":"list-1","position":"{n}"}}"#
+            ),
         };
         crate::store::sqlite::audit::append(&c, &PlainChain, &entry).expect("an entry");
         if n == 40 {
