@@ -308,12 +308,13 @@ fn every_tampering_is_found() {
     let other = "'sha256:' || replace(hex(zeroblob(32)), '0', 'a')";
     let swap = "UPDATE allocation_slot SET sealed = (SELECT sealed FROM allocation_slot o WHERE o.position = 5 - allocation_slot.position) WHERE position IN (2, 3)";
     // what is done, and which of `allocation verify`, `verify`, `audit verify` has to find it
-    let table: [(&str, String, [bool; 3]); 16] = [
+    let table: [(&str, String, [bool; 3]); 17] = [
         ("another leaf", format!("UPDATE allocation SET leaf = {other}"), [true, true, true]),
         // As if an earlier version had made it: but there is a signature, and the list is of version 2.
-        ("no leaf", "UPDATE allocation SET leaf = ''".into(), [true, true, false]),
+        ("no leaf", "UPDATE allocation SET leaf = ''".into(), [true, true, true]),
         ("another stratum", "UPDATE allocation SET stratum = 1".into(), [true, true, false]),
-        ("another number", "UPDATE allocation SET number = 2".into(), [true, true, false]),
+        ("another number", "UPDATE allocation SET number = 2".into(), [true, true, true]),
+        ("other levels", r#"UPDATE allocation SET levels = '{"sex":"male"}'"#.into(), [true, true, true]),
         ("another signature", "UPDATE allocation SET signature = 1".into(), [false, true, false]),
         ("another proof", "UPDATE allocation SET proof = 'x'".into(), [true, true, false]),
         ("another position", "UPDATE allocation SET position = 2".into(), [true, true, false]),

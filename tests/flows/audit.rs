@@ -115,12 +115,12 @@ fn who_decided_this_on_what_data_and_what_changed_since() {
         "decisions\n",
         "what changed\n",
         "reason: form in the binder",
-        "consent.record by Coordinator (coordinator)",
+        "consent.record by Coordinator (operator)",
         "on the decision of ",
         "result-corrected",
         "write-back\n",
         "signatures\n",
-        "allocate by Dr B (investigator), unauthenticated",
+        "randomize by Dr B (operator), unauthenticated",
     ] {
         assert!(table.contains(word), "no {word:?} in:\n{table}");
     }
