@@ -15,7 +15,7 @@ mod say;
 mod tests;
 
 pub use disclose::{NoArm, Opener, Viewer, disclose};
-pub use list::{plan_hash, unproved};
+pub use list::{list_hash, unproved};
 pub use say::{
     Category, Corrected, close, correct_stratum, event_detail, mark_in_error, names_an_arm, reopen,
     sign_definition, unblind,

@@ -261,7 +261,7 @@ fn list(trial: &Trial, number: usize, key: &SealKey) -> NewAllocationList {
         id: id.clone(),
         trial: trial.study.id.clone(),
         definition: trial.hash.clone(),
-        plan: draw::plan_hash(&plan),
+        plan: draw::list_hash(trial).expect("a plan"),
         commitment: sealed.public.header.commitment.to_string(),
         total: plan.total.into(),
         created_at: AT.into(),

@@ -140,7 +140,7 @@ impl<'a> Opener<'a> {
     /// draws before it. None where what is stored gives no arm.
     fn worked_out(&self, list: &AllocationList, number: i64) -> Result<Option<Arm>, NoArm> {
         let plan = self.trial.plan().ok_or(NoArm::OtherPlan)?;
-        if list::plan_hash(&plan) != list.plan {
+        if list::list_hash(self.trial).as_deref() != Some(list.plan.as_str()) {
             return Err(NoArm::OtherPlan);
         }
         // The arm follows from the levels of everybody before as well.

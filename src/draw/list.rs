@@ -1,5 +1,6 @@
 //! A stored list as the seal knows it: opening one slot, and holding an allocation against the commitment.
 
+use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
 use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
 use crate::randomize::{Digest, Factor, Held, Plan, Scheme, SealKey};
@@ -54,7 +55,7 @@ pub(super) fn elsewhere() -> Refusal {
 }
 
 /// Hash of a plan: under another definition a list may be used only as long as this stays.
-pub fn plan_hash(plan: &Plan) -> String {
+pub(super) fn plan_hash(plan: &Plan) -> String {
     let text = Transcript::new("trialbridge/allocation-plan/v1")
         .field(plan.scheme.public_name().as_bytes())
         .u32(plan.total);
@@ -87,6 +88,18 @@ pub fn plan_hash(plan: &Plan) -> String {
     let factor =
         |text: Transcript, factor: &Factor| names(text.field(factor.name.as_bytes()), &factor.levels);
     plan.factors.iter().fold(text, factor).digest().to_string()
+}
+
+/// Hash of what a trial's list follows from: the plan, and what its factors are read from. A level of the same
+/// name that is read elsewhere is another level.
+pub fn list_hash(trial: &Trial) -> Option<String> {
+    let plan = plan_hash(&trial.plan()?);
+    if trial.factors().is_empty() {
+        return Some(plan);
+    }
+    let text = Transcript::new("trialbridge/allocation-factors/v1").field(plan.as_bytes());
+    let factors = trial.factors().iter();
+    Some(factors.fold(text, |text, factor| text.field(factor.reads().as_bytes())).digest().to_string())
 }
 
 /// Allocations that do not follow from the list's commitment, without opening anything: every one carries

@@ -4,7 +4,7 @@
 //! Each is signed, stands in the audit log, and changes no allocation.
 
 use super::disclose::{NoArm, Opener};
-use super::list::plan_hash;
+use super::list::list_hash;
 use crate::pipeline::detail;
 use crate::protocol::Trial;
 use crate::randomize::{Arm, SealKey};
@@ -157,7 +157,7 @@ pub fn sign_definition(
             "there is no allocation list yet: it is made under the definition as it stands",
         );
     };
-    let Some(plan) = trial.plan().map(|plan| plan_hash(&plan)).filter(|plan| *plan == list.plan) else {
+    let Some(plan) = list_hash(trial).filter(|plan| *plan == list.plan) else {
         return refuse(
             "definition-changed",
             "arms, scheme, factors or number differ from those that the list was made for: it cannot be used with this definition",

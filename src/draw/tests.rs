@@ -5,6 +5,7 @@
 //! panics or an audit that cannot be written, data that come in, closings, marks, restarts. After each the
 //! store must have answered as the model says; now and then, and at the end, everything is opened.
 
+use super::list::plan_hash;
 use super::*;
 use crate::access::{Disclosure, Masking};
 use crate::protocol::Definition;
@@ -191,7 +192,7 @@ impl World {
             id: "list-1".into(),
             trial: self.trial.study.id.clone(),
             definition: self.trial.hash.clone(),
-            plan: plan_hash(&self.plan),
+            plan: list_hash(&self.trial).expect("a plan"),
             commitment: sealed.public.header.commitment.to_string(),
             total: TOTAL.into(),
             created_at: AT.into(),

@@ -101,6 +101,21 @@ pub fn named<'a>(trial: &'a Trial, levels: &[usize]) -> Vec<(&'a str, &'a str)> 
 }
 
 impl Factor {
+    /// What is read and how it is divided, spelled out: two factors that give the same levels to everybody.
+    pub fn reads(&self) -> String {
+        let source = match &self.source {
+            Source::Variable(id) => format!("variable {id}"),
+            Source::Score(name) => format!("score {name}"),
+        };
+        let divided = match &self.kind {
+            Kind::Number(cuts) => {
+                cuts.iter().map(|cut| cut.normalize().to_string()).collect::<Vec<_>>().join(" ")
+            }
+            Kind::Words(levels) => levels.iter().map(|words| words.join("+")).collect::<Vec<_>>().join(" "),
+        };
+        format!("{source}: {divided}")
+    }
+
     /// The variable that it is read from, where it is no score.
     pub fn variable(&self) -> Option<&str> {
         match &self.source {

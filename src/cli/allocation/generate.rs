@@ -162,7 +162,7 @@ pub(super) fn put(
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let commitment = list.public.header.commitment.to_string();
-    let plan_hash = draw::plan_hash(plan);
+    let plan_hash = draw::list_hash(trial).unwrap_or_default();
     let keys: Vec<String> = statisticians.iter().map(StatisticianKey::id).collect();
     let mut record = serde_json::json!({
         "trial": trial.study.id, "list": id, "commitment": commitment, "definition": trial.hash,
