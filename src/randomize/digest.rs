@@ -151,6 +151,7 @@ mod tests {
         // FIPS 180-4, the one-block message "abc".
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), abc);
+        assert_eq!(format!("{:?}", Digest::of(b"abc")), abc);
         assert_eq!(abc.parse(), Ok(Digest::of(b"abc")));
         let json = serde_json::to_string(&Digest::of(b"abc")).expect("a digest is a string");
         assert_eq!(json, format!("\"{abc}\""));
