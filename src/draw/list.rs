@@ -2,9 +2,10 @@
 
 use crate::protocol::Trial;
 use crate::randomize::digest::Transcript;
-use crate::randomize::seal::{self, Header, Part, Public, SealError, SealedSlot};
+use crate::randomize::seal::{self, Header, Part, SealError, SealedSlot};
 use crate::randomize::{Digest, Factor, Held, Plan, Scheme, SealKey};
 use crate::store::{Allocation, AllocationList, Refusal, Store, StoreError};
+use serde::Deserialize;
 
 /// A slot that was opened and found to be part of the commitment.
 pub(super) struct Found {
@@ -21,9 +22,16 @@ impl Found {
     }
 }
 
+/// Of the public part only the header is taken apart: the sealed recipe beside it is long, and a draw has no
+/// use for it.
+#[derive(Deserialize)]
+struct Headed {
+    header: Header,
+}
+
 fn header(list: &AllocationList) -> Result<Header, SealError> {
     let damaged = || SealError::Damaged { list: list.id.clone(), part: Part::Header };
-    let public: Public = serde_json::from_str(&list.json).map_err(|_| damaged())?;
+    let public: Headed = serde_json::from_str(&list.json).map_err(|_| damaged())?;
     match public.header.commitment.to_string() == list.commitment && public.header.id == list.id {
         true => Ok(public.header),
         false => Err(damaged()),

@@ -28,6 +28,8 @@ pub(super) const SERVICE: &str = "service";
 pub(super) struct Anchoring {
     chain: Arc<dyn Chain>,
     state: Mutex<State>,
+    /// Held while the chain is walked: many who ask at once walk it once.
+    walking: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -44,7 +46,7 @@ struct State {
 
 impl Anchoring {
     pub(super) fn new(chain: Arc<dyn Chain>) -> Anchoring {
-        Anchoring { chain, state: Mutex::default() }
+        Anchoring { chain, state: Mutex::default(), walking: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -207,6 +209,7 @@ impl Anchoring {
     /// Is every entry linked to the one before it? Walks the whole chain once, and then only what came since.
     /// The entry that is not, if nobody has accepted it.
     pub(super) fn broken(&self, c: &Connection) -> Result<Option<u64>> {
+        let _alone = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.state().whole.clone();
         let walked = audit::walk(c, self.chain.as_ref(), known.as_ref())?;
         if walked.open.is_none() {
