@@ -26,6 +26,7 @@ pub mod protocol;
 pub mod randomize;
 pub mod score;
 pub mod sequence;
+pub mod table;
 
 // shell
 pub mod account;

@@ -20,6 +20,7 @@ pub mod randomize;
 pub mod score;
 pub mod screen;
 pub mod serve;
+pub mod sheet;
 pub mod shell;
 pub mod sign;
 pub mod sub;
@@ -27,6 +28,7 @@ pub mod subjects;
 pub mod trial;
 pub mod unblind;
 pub mod user;
+mod whole;
 pub mod writeback;
 
 use crate::config::{Config, ConfigError};

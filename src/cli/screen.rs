@@ -1,6 +1,7 @@
 //! `screen`: FHIR files in, one screening a patient out, without any store.
 
 use super::output::{Out, table};
+use super::sheet::Rows;
 use super::{Failure, Global, Outcome, Output, exit, trial};
 use crate::collection::Collection;
 use crate::eligibility::Screening;
@@ -8,10 +9,11 @@ use crate::fact::{Attestation, Fact, Source};
 use crate::fhir::reference::is_id;
 use crate::protocol::Trial;
 use crate::source::files::{self, Problem};
+use crate::table::Format;
 use chrono::NaiveDate;
 use clap::Args;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -22,9 +24,12 @@ pub struct Arguments {
     /// The day of judgement; default: today
     #[arg(long, value_name = "DATE")]
     pub as_of: Option<NaiveDate>,
-    /// Write the NDJSON there instead of to standard output
+    /// Write the rows there instead of to standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// What the rows are written as; default: what --out ends in (.csv, .parquet), else NDJSON
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
     /// CSV: subject,criterion,verdict,by,date,reason
     #[arg(long, value_name = "FILE")]
     pub attestations: Option<PathBuf>,
@@ -34,6 +39,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let config = global.config()?;
     let trial = trial::load(&config)?;
     let as_of = arguments.as_of.unwrap_or_else(|| chrono::Local::now().date_naive());
+    let to = Rows::open(arguments.format, arguments.out.as_deref(), &trial, as_of)?;
     let mut collection = Collection::new(&trial);
     let mut problems = files::read(&arguments.paths, &mut |bytes, place| collection.add(bytes, place));
     if let Some(path) = &arguments.attestations {
@@ -45,7 +51,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let settled = collection.settle();
     let mut counts = [0usize; 3];
     let mut rows = Vec::new();
-    let mut sink = Sink::new(global, arguments)?;
+    let mut sink = Sink::new(global, to);
     for screening in settled.screen(as_of) {
         counts[screening.decision as usize] += 1;
         sink.take(&screening, &mut rows)?;
@@ -86,21 +92,17 @@ enum Sink {
     Lines(Out),
     /// One JSON array.
     Array(Out, bool),
-    File(BufWriter<File>, PathBuf),
+    Rows(Box<Rows>),
 }
 
 impl Sink {
-    fn new(global: &Global, arguments: &Arguments) -> Result<Sink, Failure> {
-        if let Some(path) = &arguments.out {
-            let file = File::create(path)
-                .map_err(|e| Failure::problem(format!("{} cannot be written: {e}", path.display())))?;
-            return Ok(Sink::File(BufWriter::new(file), path.clone()));
+    fn new(global: &Global, table: Option<Rows>) -> Sink {
+        match (table, global.output()) {
+            (Some(rows), _) => Sink::Rows(Box::new(rows)),
+            (None, Output::Table) => Sink::Table(Out::new()),
+            (None, Output::Ndjson) => Sink::Lines(Out::new()),
+            (None, Output::Json) => Sink::Array(Out::new(), false),
         }
-        Ok(match global.output() {
-            Output::Table => Sink::Table(Out::new()),
-            Output::Ndjson => Sink::Lines(Out::new()),
-            Output::Json => Sink::Array(Out::new(), false),
-        })
     }
 
     fn take(&mut self, screening: &Screening, rows: &mut Vec<Vec<String>>) -> Result<(), Failure> {
@@ -112,11 +114,7 @@ impl Sink {
                 out.line(&format!("{}{text}", if *begun { "," } else { "[" }))?;
                 *begun = true;
             }
-            Sink::File(file, path) => {
-                let text = serde_json::to_string(screening).map_err(|e| Failure::problem(e.to_string()))?;
-                writeln!(file, "{text}")
-                    .map_err(|e| Failure::problem(format!("{} cannot be written: {e}", path.display())))?;
-            }
+            Sink::Rows(rows) => rows.row(screening)?,
         }
         Ok(())
     }
@@ -135,10 +133,7 @@ impl Sink {
                 out.line(if begun { "]" } else { "[]" })?;
                 out.finish()
             }
-            Sink::File(mut file, path) => file
-                .flush()
-                .and_then(|()| file.get_ref().sync_all())
-                .map_err(|e| Failure::problem(format!("{} cannot be written: {e}", path.display()))),
+            Sink::Rows(rows) => rows.finish(),
         }
     }
 }

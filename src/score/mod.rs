@@ -31,7 +31,9 @@ mod tests;
 
 pub use inputs::{Ascites, Encephalopathy, Etiology, Inputs, Sex, UnknownWord};
 pub use options::{AlbuminFloor, BilirubinTable, ChildPughOptions, InrUpper, Options};
+pub(crate) use result::Number;
 pub use result::{Components, Detail, Points, Score, Status};
+pub(crate) use span::float;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

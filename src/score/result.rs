@@ -140,7 +140,7 @@ pub(super) fn names(open: &[(&'static str, bool)]) -> Vec<&'static str> {
 }
 
 /// A decimal as a JSON number: integers without a point.
-struct Number(Decimal);
+pub(crate) struct Number(pub(crate) Decimal);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

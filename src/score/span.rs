@@ -163,7 +163,7 @@ pub(super) fn round(x: Decimal, places: u32) -> Decimal {
 }
 
 /// The float nearest to a decimal: `3.89` is written as 3.89 and not as its neighbour.
-pub(super) fn float(x: Decimal) -> f64 {
+pub(crate) fn float(x: Decimal) -> f64 {
     const EXACT: i128 = 1 << 53;
     let x = x.normalize();
     let (mantissa, scale) = (x.mantissa(), x.scale());

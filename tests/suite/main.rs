@@ -15,5 +15,6 @@ mod screen_dialysis;
 mod screen_edges;
 mod screen_reasons;
 mod screen_rules;
+mod screen_tables;
 mod screen_values;
 mod second_trial;
