@@ -3,10 +3,10 @@
 
 use super::codec;
 use super::runs::{Group, Merge, Runs, number_of};
-use super::{BulkError, Options, Summary, lock};
+use super::{BulkError, Options, Summary, To, lock};
 use crate::collection::{Held, SharedFacts, Standing, settle};
 use crate::eligibility::decide::Decision;
-use crate::eligibility::{Screening, screen};
+use crate::eligibility::screen;
 use crate::fact::{Fact, Gap};
 use crate::mapping::Mapped;
 use crate::protocol::Trial;
@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Subjects that a worker takes at a time.
 const BATCH: usize = 32;
@@ -130,12 +130,11 @@ struct Turns<'e, O> {
 }
 
 /// Screens all subjects and hands them on in order.
-pub fn judge<O: Default + Send>(
+pub fn judge<O: Send>(
     dossier: &Dossier<'_>,
     merge: Merge<'_>,
     options: &Options,
-    render: &(dyn Fn(Screening, &mut O) + Sync),
-    emit: &mut (dyn FnMut(O) -> io::Result<()> + Send),
+    To { begin, render, emit }: To<'_, O>,
     summary: &mut Summary,
 ) -> Result<(), BulkError> {
     let merge = Mutex::new((merge, 0u64));
@@ -170,7 +169,7 @@ pub fn judge<O: Default + Send>(
             if batch.is_empty() {
                 return (counts, unmapped);
             }
-            let mut out = O::default();
+            let mut out = begin();
             for group in &batch {
                 let known = match dossier.known(group) {
                     Ok(Some(known)) => known,
@@ -189,11 +188,14 @@ pub fn judge<O: Default + Send>(
                 let Dossier { trial, as_of, shared, .. } = dossier;
                 let screening = screen(trial, &group.subject, *as_of, &known.facts, shared, known.gaps);
                 counts[screening.decision as usize] += 1;
-                render(screening, &mut out);
+                if let Err(error) = render(screening, &mut out) {
+                    fail(BulkError::Output(error));
+                    return (counts, unmapped);
+                }
             }
             let mut turns = lock(&turns);
             while turns.failed.is_none() && number > turns.next + WAITING {
-                turns = turned.wait(turns).unwrap_or_else(std::sync::PoisonError::into_inner);
+                turns = turned.wait(turns).unwrap_or_else(PoisonError::into_inner);
             }
             turns.waiting.insert(number, out);
             loop {
@@ -222,6 +224,6 @@ pub fn judge<O: Default + Send>(
             *summary.unmapped.entry(code).or_default() += count;
         }
     }
-    let turns = turns.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let turns = turns.into_inner().unwrap_or_else(PoisonError::into_inner);
     turns.failed.map_or(Ok(()), Err)
 }

@@ -108,18 +108,26 @@ impl Summary {
 /// An attestation that came apart from the files: the subject, the fact, and what tells it from others.
 pub type Attested = (String, Fact, String);
 
-/// Screens what `blocks` give. `render` turns each screening into a part of a batch, in any thread;
-/// `emit` takes the batches in the order of their subjects.
+/// What becomes of the screenings.
+pub struct To<'a, O> {
+    /// An empty batch.
+    pub begin: &'a (dyn Fn() -> O + Sync),
+    /// Adds a screening to a batch, in any thread.
+    pub render: &'a (dyn Fn(Screening, &mut O) -> io::Result<()> + Sync),
+    /// Takes the batches in the order of their subjects.
+    pub emit: &'a mut (dyn FnMut(O) -> io::Result<()> + Send),
+}
+
+/// Screens what `blocks` give.
 ///
 /// # Errors
-/// Temporary files that cannot be written or read, and what `emit` says.
-pub fn run<O: Default + Send>(
+/// Temporary files that cannot be written or read, and what `to` says.
+pub fn run<O: Send>(
     trial: &Trial,
     blocks: Blocks,
     attested: Vec<Attested>,
     options: &Options,
-    render: &(dyn Fn(Screening, &mut O) + Sync),
-    emit: &mut (dyn FnMut(O) -> io::Result<()> + Send),
+    to: To<'_, O>,
 ) -> Result<Summary, BulkError> {
     let temporary = |error| options.temporary_failed(error);
     let mut summary = Summary::default();
@@ -129,7 +137,7 @@ pub fn run<O: Default + Send>(
     summary.spilled = runs.spilled();
     let dossier = Dossier::new(trial, options.as_of, &runs, moved).map_err(temporary)?;
     let merge = runs.merge().map_err(temporary)?;
-    judge::judge(&dossier, merge, options, render, emit, &mut summary)?;
+    judge::judge(&dossier, merge, options, to, &mut summary)?;
     Ok(summary)
 }
 

@@ -23,13 +23,17 @@ fn bulk(input: &[u8], options: &Options) -> (String, Vec<String>, Summary) {
         blocks,
         Vec::new(),
         options,
-        &|screening, lines: &mut String| {
-            lines.push_str(&serde_json::to_string(&screening).expect("JSON"));
-            lines.push('\n');
-        },
-        &mut |lines| {
-            out.push_str(&lines);
-            Ok(())
+        To {
+            begin: &String::new,
+            render: &|screening, lines: &mut String| {
+                lines.push_str(&serde_json::to_string(&screening)?);
+                lines.push('\n');
+                Ok(())
+            },
+            emit: &mut |lines| {
+                out.push_str(&lines);
+                Ok(())
+            },
         },
     )
     .expect("screened");
@@ -45,6 +49,10 @@ fn collected(input: &[u8]) -> (String, Vec<String>) {
     let settled = collection.settle();
     let lines = settled.screen(as_of()).map(|s| serde_json::to_string(&s).expect("JSON") + "\n").collect();
     (lines, problems.iter().map(ToString::to_string).collect())
+}
+
+fn nowhere<'a>(emit: &'a mut (dyn FnMut(()) -> io::Result<()> + Send)) -> To<'a, ()> {
+    To { begin: &|| (), render: &|_, ()| Ok(()), emit }
 }
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -89,7 +97,7 @@ fn a_folder_that_cannot_be_written_is_said() {
     let input = fixture("cirrhosis-6.ndjson.gz");
     let blocks = Blocks::of("f", Box::new(Cursor::new(input)));
     let options = Options { run: 100, temporary: "/no/such/folder".into(), ..options() };
-    let end = run(&Trial::shipped(), blocks, Vec::new(), &options, &|_, (): &mut ()| {}, &mut |()| Ok(()));
+    let end = run(&Trial::shipped(), blocks, Vec::new(), &options, nowhere(&mut |()| Ok(())));
     let error = end.expect_err("there is no such folder").to_string();
     assert!(error.contains("/no/such/folder") && error.contains("--temp-dir"), "{error}");
 }
@@ -98,9 +106,8 @@ fn a_folder_that_cannot_be_written_is_said() {
 fn an_output_that_is_closed_ends_it() {
     let input = fixture("cirrhosis-6.ndjson.gz");
     let blocks = Blocks::of("f", Box::new(Cursor::new(input)));
-    let end = run(&Trial::shipped(), blocks, Vec::new(), &options(), &|_, (): &mut ()| {}, &mut |()| {
-        Err(io::ErrorKind::BrokenPipe.into())
-    });
+    let mut emit = |()| Err(io::ErrorKind::BrokenPipe.into());
+    let end = run(&Trial::shipped(), blocks, Vec::new(), &options(), nowhere(&mut emit));
     assert!(matches!(end, Err(BulkError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe));
 }
 

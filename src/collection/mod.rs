@@ -73,7 +73,7 @@ impl<'t> Collection<'t> {
         self.reader.add(bytes, &|| place.to_string(), &mut self.held)
     }
 
-    /// Attestations that came from elsewhere than the files.
+    /// Takes in an attestation that came from elsewhere than the files.
     pub fn attest(&mut self, subject: &str, fact: Fact, key: &str) {
         Held::attested(subject, fact, key, &mut self.held);
     }
