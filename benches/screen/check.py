@@ -6,9 +6,9 @@ a result may differ by half of the sixth decimal. An age, a MELD and an exclusio
 Also compares the codes of task.py with the trial's.
 """
 import csv
+import itertools
 import json
 import math
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -69,9 +69,8 @@ def of_screen(path):
         for line in file:
             screening = json.loads(line)
             criteria = {c["id"]: c for c in screening["criteria"]}
-            age = re.match(r"age (\d+) ", criteria["I1"]["reason"])
             row = {name: screening["variables"].get(NAMES.get(name, name), {}).get("value") for name in NUMBERS}
-            row["age"] = int(age[1]) if age else None
+            row["age"] = screening["variables"].get("age", {}).get("value")
             row["meld"] = screening["scores"]["meld_unos"].get("value")
             row["excluded"] = any(
                 criteria[c]["verdict"] == "excludes"
@@ -132,6 +131,21 @@ def check(screen, peers):
         f"same answers: {len(ours):,} patients, {known:,} with MELD, {excluded:,} excluded by a code; "
         f"screen and {', '.join(peers)}"
     )
+
+
+def same_rows(whole, skipped):
+    """A line of what was compared: tables of `screen` over every line, and with lines skipped. Gaps are
+    left out, for they speak of the very lines that are skipped."""
+    with open(whole, newline="", encoding="utf-8") as a, open(skipped, newline="", encoding="utf-8") as b:
+        count = 0
+        for ours, theirs in itertools.zip_longest(csv.DictReader(a), csv.DictReader(b)):
+            if ours is None or theirs is None:
+                raise Different(f"with --prefilter there are {'more' if ours is None else 'fewer'} than {count} rows")
+            columns = [name for name in ours if not name.startswith("gap") and ours[name] != theirs.get(name)]
+            if columns:
+                raise Different(f"with --prefilter {ours.get('subject')} differs in {' '.join(columns)}")
+            count += 1
+    return f"same rows: {count:,} patients, with --prefilter and without"
 
 
 if __name__ == "__main__":

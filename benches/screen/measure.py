@@ -29,6 +29,10 @@ class Impossible(Exception):
     """It cannot be measured here; the text says what is missing."""
 
 
+class Failed(Exception):
+    """A program that should have worked did not; the text says what it said."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of one command."""
@@ -122,12 +126,25 @@ def run(command, env=None):
         waits.join()
         if code != 0:
             said.seek(0)
-            raise Impossible(f"exit code {code}: {' '.join(map(str, command))}\n{said.read()[-2000:]}")
+            raise failed(code, command, said.read())
         text = report.read()
     value = lambda name: float(re.search(rf"{name}: ([0-9.]+)", text)[1])
     cpu = value(r"User time \(seconds\)") + value(r"System time \(seconds\)")
     others = max(0.0, machine - cpu - ours) / (wall * (os.cpu_count() or 1))
     return Run(wall, cpu, value(r"Maximum resident set size \(kbytes\)") / 1024, waits.share(), others)
+
+
+def failed(code, command, said):
+    return Failed(f"exit code {code}: {' '.join(map(str, command))}\n{said[-2000:].strip()}")
+
+
+def done(command, env=None):
+    """Runs it without measuring."""
+    ended = subprocess.run(
+        [str(part) for part in command], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise failed(ended.returncode, command, ended.stderr)
+    return ended.stderr
 
 
 def median(values):
@@ -153,7 +170,7 @@ def built(binary):
 
 def cargo(*arguments):
     if subprocess.run(["cargo", *arguments, "--quiet"], cwd=ROOT, stdin=subprocess.DEVNULL).returncode != 0:
-        raise Impossible(f"cargo {' '.join(arguments)} failed")
+        raise Failed(f"cargo {' '.join(arguments)} failed")
 
 
 def options(binary):
@@ -182,12 +199,9 @@ def generated(folder, patients, order, dialect, seed=1, generator=None):
         needed, free = patients * 90_000, shutil.disk_usage(folder.parent).free
         if needed > free:
             raise Impossible(f"{patients:,} patients need {needed / 1e9:.0f} GB; {free / 1e9:.0f} GB are free")
-        said = subprocess.run(
-            [generator, "--patients", str(patients), "--order", order, "--dialect", dialect, "--seed", str(seed),
-             "--as-of", AS_OF, folder], capture_output=True, text=True)
-        if said.returncode != 0:
-            raise Impossible(said.stderr.strip())
-        note.write_text(wanted + said.stderr, encoding="utf-8")
+        said = done([generator, "--patients", patients, "--order", order, "--dialect", dialect, "--seed", seed,
+                     "--as-of", AS_OF, folder])
+        note.write_text(wanted + said, encoding="utf-8")
     text = note.read_text("utf-8")
     return int(re.search(r"(\d+) bytes", text)[1]), int(re.search(r"(\d+) resources", text)[1])
 
