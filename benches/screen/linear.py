@@ -183,9 +183,9 @@ def main(options):
     if not points:
         raise Impossible("no size was left to measure")
     table(points)
-    busy = sum(run.busy for p in points for run in p.runs)
-    if busy:
-        print(f"{busy} runs waited for a processor for more than 5 % of their time (*): the machine was not idle.")
+    disturbed = sum(run.disturbed for p in points for run in p.runs)
+    if disturbed:
+        print(f"{disturbed} runs waited for a processor for more than 5 % of their time (*) beside other programs.")
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     options.figure.write_text(drawn(points), encoding="utf-8")
     print(f"drawn: {options.figure}")

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 GNU_TIME = "/usr/bin/time"
 AS_OF = "2026-11-20"
 EVERY = 0.05
-# Above this share of waiting a timing says more about the machine than about the command.
+# Above this share of waiting a timing is marked: it says more about the machine than about the command.
 BUSY = 0.05
 
 
@@ -46,6 +46,11 @@ class Run:
     @property
     def busy(self):
         return self.waited is not None and self.waited > BUSY
+
+    @property
+    def disturbed(self):
+        """Waited, and not only for its own threads: other programs took as much of the machine."""
+        return self.busy and self.others > BUSY
 
     def waiting(self):
         if self.waited is None:

@@ -169,14 +169,17 @@ def main(options):
                       f"{run.waiting():>9} {run.others:7.1%}", flush=True)
             rounds.append({title: taken[title] for title in found})
         print("waited: share of their time in which the threads were ready and had no processor, * above 5 %;"
-              "\nothers: share of all processors that other programs used meanwhile")
+              "\nothers: share of all processors that other programs used meanwhile. A command with more threads"
+              "\nthan there are processors waits for itself as well: with few others, that is no fault of the timing.")
         base = options.peers[0] if options.peers else None
         table(rounds, size, base)
-        busy = sum(run.busy for r in rounds for run in r.values())
+        runs = [run for taken in rounds for run in taken.values()]
+        busy, disturbed = sum(run.busy for run in runs), sum(run.disturbed for run in runs)
         if busy:
-            print(f"\n{busy} of {len(rounds) * len(found)} runs waited for more than 5 %: quote no absolute time.")
-        quiet = [r for r in rounds if not any(run.busy for run in r.values())]
-        if busy and len(quiet) >= 3:
+            print(f"\n{busy} of {len(runs)} runs waited for more than 5 %, {disturbed} of them beside other programs"
+                  + (": quote no absolute time." if disturbed else ": more threads than processors."))
+        quiet = [taken for taken in rounds if not any(run.disturbed for run in taken.values())]
+        if 3 <= len(quiet) < len(rounds):
             print(f"The {len(quiet)} rounds in which none did:")
             table(quiet, size, base)
 
