@@ -129,20 +129,20 @@ impl Kind {
             Kind::Encounter => "Encounter",
         }
     }
+    /// All kinds, each at its own place.
+    pub const ALL: &[Kind] = &[
+        Kind::Condition,
+        Kind::Procedure,
+        Kind::AllergyIntolerance,
+        Kind::MedicationAdministration,
+        Kind::MedicationDispense,
+        Kind::MedicationRequest,
+        Kind::MedicationStatement,
+        Kind::Observation,
+        Kind::Encounter,
+    ];
     pub fn from_name(name: &str) -> Option<Kind> {
-        [
-            Kind::Condition,
-            Kind::Procedure,
-            Kind::AllergyIntolerance,
-            Kind::MedicationAdministration,
-            Kind::MedicationDispense,
-            Kind::MedicationRequest,
-            Kind::MedicationStatement,
-            Kind::Observation,
-            Kind::Encounter,
-        ]
-        .into_iter()
-        .find(|k| k.name() == name)
+        Kind::ALL.iter().copied().find(|k| k.name() == name)
     }
     pub fn is_medication(self) -> bool {
         self.name().starts_with("Medication")
@@ -277,6 +277,41 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons, each at its own place.
+    pub const ALL: &[Reason] = &[
+        Reason::NotJson,
+        Reason::Encoding,
+        Reason::TooDeep,
+        Reason::DuplicateKey,
+        Reason::Structure,
+        Reason::UnknownType,
+        Reason::SubjectMissing,
+        Reason::UnitMissing,
+        Reason::UnitUnknown,
+        Reason::UnitConflict,
+        Reason::Implausible,
+        Reason::ValueMissing,
+        Reason::ValueInvalid,
+        Reason::UnexpectedType,
+        Reason::DataAbsent,
+        Reason::CodeConflict,
+        Reason::SystemMissing,
+        Reason::Unmapped,
+        Reason::AnswerUnknown,
+        Reason::WrongStatus,
+        Reason::EffectiveMissing,
+        Reason::DateInvalid,
+        Reason::DateImprecise,
+        Reason::Conflict,
+        Reason::VersionConflict,
+        Reason::Unresolved,
+        Reason::Merged,
+        Reason::NotSupported,
+        Reason::NotAMessage,
+        Reason::TransactionRefused,
+        Reason::ProcessingFailed,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Reason::NotJson => "not-json",

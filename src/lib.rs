@@ -16,6 +16,7 @@ pub mod hl7v2;
 // core: pure, no I/O, no clock, no random source
 pub mod access;
 pub mod audit;
+pub mod bulk;
 pub mod collection;
 pub mod eligibility;
 pub mod identity;

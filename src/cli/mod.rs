@@ -9,6 +9,7 @@ pub mod definition;
 pub mod demo;
 pub mod deviation;
 pub mod doctor;
+pub mod files;
 pub mod hl7;
 pub mod identity;
 pub mod inbound;

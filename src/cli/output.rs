@@ -1,21 +1,25 @@
 //! Tables and lines for standard output.
 
 use super::Failure;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 
 /// Standard output was closed by its reader, as `| head` does.
 pub const CLOSED: &str = "standard output was closed";
 
 /// Buffered standard output.
-pub struct Out(BufWriter<StdoutLock<'static>>);
+pub struct Out(BufWriter<Stdout>);
 
 impl Out {
     pub fn new() -> Out {
-        Out(BufWriter::with_capacity(1 << 16, io::stdout().lock()))
+        Out(BufWriter::with_capacity(1 << 16, io::stdout()))
     }
 
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.0.write_all(text.as_bytes()).and_then(|()| self.0.write_all(b"\n")).map_err(closed)
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.0.write_all(bytes).map_err(closed)
     }
 
     pub fn json<T: serde::Serialize>(&mut self, value: &T) -> Result<(), Failure> {

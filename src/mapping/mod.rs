@@ -26,6 +26,12 @@ impl Mapped {
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty() && self.gaps.is_empty()
     }
+
+    /// Adds what another record gave.
+    pub fn extend(&mut self, other: Mapped) {
+        self.facts.extend(other.facts);
+        self.gaps.extend(other.gaps);
+    }
 }
 
 /// Maps one record. Nothing but the record, the trial and its site decides the result.

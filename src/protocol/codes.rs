@@ -70,6 +70,20 @@ impl Codes {
         self.systems.contains_key(code::canonical_system(system))
     }
 
+    /// The codes that mean a variable, each with its system; `None` where a class of codes does.
+    pub fn of_results(&self) -> Option<Vec<(&str, &str)>> {
+        let is_result = |targets: &Vec<Target>| targets.iter().any(|t| matches!(t, Target::Variable { .. }));
+        let mut found = Vec::new();
+        for (system, table) in &self.systems {
+            if table.prefixes.values().any(is_result) {
+                return None;
+            }
+            let exact = table.exact.iter().filter(|(_, targets)| is_result(targets));
+            found.extend(exact.map(|(code, _)| (system.as_str(), code.as_str())));
+        }
+        Some(found)
+    }
+
     /// Everything that a code means, in no particular order.
     pub fn targets(&self, system: &str, code: &str, mut found: impl FnMut(Target)) {
         let system = code::canonical_system(system);

@@ -79,6 +79,17 @@ impl Trial {
         }
     }
 
+    /// All codes by which a result of this trial may come, in any system and as the site writes them;
+    /// `None` where a result is listed by a class of codes.
+    pub fn result_codes(&self) -> Option<Vec<String>> {
+        let mut all = Vec::new();
+        for (system, code) in self.codes.of_results()? {
+            all.push(code.to_owned());
+            all.extend(self.site.written_as(system, code).into_iter().map(|(_, own)| own.to_owned()));
+        }
+        Some(all)
+    }
+
     /// The shipped trial for a hospital that sends standard codes only.
     pub fn shipped() -> Trial {
         Trial::compile(&Definition::shipped(), &SiteFile::default())

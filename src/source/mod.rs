@@ -1,5 +1,6 @@
 //! Where data come from; each source ends in the inbox.
 
+pub mod blocks;
 pub mod digest;
 pub mod fhir_pull;
 pub mod fhir_push;
