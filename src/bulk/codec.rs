@@ -210,7 +210,8 @@ impl Writer<'_> {
                 self.words(replaced_by);
             }
             Fact::Measurement(m) => {
-                let Measurement { variable, value, received, effective, rank, flag, upper_normal, source } = m;
+                let Measurement { variable, value, received, effective, rank, flag, upper_normal, source } =
+                    m;
                 self.byte(1);
                 self.number((*variable).into());
                 self.interval(value);

@@ -44,7 +44,8 @@ const READ: [&str; 14] = [
 
 impl Prefilter {
     pub fn new(trial: &Trial) -> Self {
-        let codes = trial.result_codes().map(|codes| codes.into_iter().map(|c| c.as_bytes().into()).collect());
+        let codes =
+            trial.result_codes().map(|codes| codes.into_iter().map(|c| c.as_bytes().into()).collect());
         Prefilter { codes, code: Finder::new("\"code\""), escape: Finder::new("\\u") }
     }
 

@@ -136,7 +136,9 @@ impl Bar {
             Some(_) => " {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}{eta} left",
             None => " {spinner} {bytes}  {bytes_per_sec}  {elapsed}",
         };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         let (ended, end) = mpsc::channel();
         let watch = std::thread::spawn(move || {
             while let Err(mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(Duration::from_millis(200)) {

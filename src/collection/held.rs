@@ -126,4 +126,3 @@ fn stands(versions: &[Held]) -> precedence::Standing {
         .collect();
     precedence::standing(&comparable).expect("there is at least one version")
 }
-

@@ -10,8 +10,8 @@ mod reader;
 
 pub(crate) use around::{Surroundings, surroundings};
 pub use held::{Held, Standing, settle};
-pub use reader::{Keep, Reader};
 pub(crate) use reader::Loose;
+pub use reader::{Keep, Reader};
 
 use crate::eligibility::{Lookup, Screening, screen};
 use crate::fact::{Fact, Gap, Reason, Shared};
@@ -177,4 +177,3 @@ pub(crate) fn type_of(text: &str) -> Option<Cow<'_, str>> {
         None => json::read_shallow::<Head<'_>>(text).ok()?.resource_type.map(|t| t.0),
     }
 }
-

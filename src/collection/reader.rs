@@ -312,4 +312,3 @@ pub(crate) struct Loose<'a> {
     #[serde(borrow)]
     pub(crate) meta: Option<Meta<'a>>,
 }
-

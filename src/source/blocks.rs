@@ -322,7 +322,8 @@ impl Open {
             }
             block.first = self.line;
             let enough = block.filled >= BLOCK / 2 || self.ended;
-            let last = memchr::memrchr(b'\n', &block.bytes[searched..block.filled]).map(|at| searched + at + 1);
+            let last =
+                memchr::memrchr(b'\n', &block.bytes[searched..block.filled]).map(|at| searched + at + 1);
             match last {
                 Some(end) if enough => {
                     let lines = memchr::memchr_iter(b'\n', &block.bytes[..end]).count();

@@ -9,6 +9,9 @@ use crate::score;
 use chrono::NaiveDate;
 use std::ops::Range;
 
+/// Rows that threads usually make at a time: room for them is made at once.
+const FEW: usize = 32;
+
 /// Rows of one trial's table.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -57,11 +60,11 @@ impl Held {
     fn new(holds: Type) -> Held {
         let cells = match holds {
             Type::Text | Type::Words => Cell::Text(Texts::default()),
-            Type::Number => Cell::Number(Vec::new()),
-            Type::Whole | Type::Day => Cell::Whole(Vec::new()),
-            Type::Flag => Cell::Flag(Vec::new()),
+            Type::Number => Cell::Number(Vec::with_capacity(FEW)),
+            Type::Whole | Type::Day => Cell::Whole(Vec::with_capacity(FEW)),
+            Type::Flag => Cell::Flag(Vec::with_capacity(FEW)),
         };
-        Held { present: Vec::new(), cells }
+        Held { present: Vec::with_capacity(FEW), cells }
     }
 
     fn clear(&mut self) {
