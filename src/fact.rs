@@ -18,7 +18,7 @@ impl Source {
     /// `Observation/123/_history/4`, or without the version where it is not known.
     pub fn versioned(&self) -> String {
         match &self.version {
-            Some(version) => format!("{}/_history/{version}", self.reference),
+            Some(version) => [&*self.reference, "/_history/", version].concat(),
             None => self.reference.to_string(),
         }
     }

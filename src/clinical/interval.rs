@@ -1,8 +1,9 @@
 //! A range of decimals. `<0.3`, a missing score input with known bounds and a plain `2.0` are all
 //! ranges, so that every rule can be carried over what is known without guessing the rest.
 
+use super::number;
 use rust_decimal::Decimal;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One end of an [`Interval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,17 @@ impl Interval {
     /// The single value of this range, if it has only one.
     pub fn exact(&self) -> Option<Decimal> {
         match (self.low, self.high) {
-            (Bound::Including(a), Bound::Including(b)) if a == b => Some(a),
+            (Bound::Including(a), Bound::Including(b)) if number::equal(a, b) => Some(a),
             _ => None,
+        }
+    }
+
+    /// Appends the range as [`Display`](fmt::Display) writes it.
+    pub fn push_to(&self, text: &mut String) {
+        match self.exact() {
+            Some(x) => number::push(text, x),
+            // Writing to a String cannot fail.
+            None => drop(write!(text, "{self}")),
         }
     }
 
