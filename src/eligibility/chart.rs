@@ -81,8 +81,8 @@ impl<'a> Chart<'a> {
             as_of,
             person: None,
             measurements: vec![Err(Missing::NotFound); trial.variables.len()],
-            answers: Vec::new(),
-            findings: Vec::new(),
+            answers: Vec::with_capacity(trial.variables.len()),
+            findings: Vec::with_capacity(16),
             consents: Vec::new(),
             participations: Vec::new(),
             attestations: vec![None; trial.criteria.len()],
@@ -185,7 +185,7 @@ impl<'a> Chart<'a> {
             // Nothing contends with it, and nothing can disagree.
             return Ok(*only);
         }
-        let (mut within, mut imprecise, mut stale) = (Vec::new(), Vec::new(), false);
+        let (mut within, mut imprecise, mut stale) = (Vec::with_capacity(results.len()), Vec::new(), false);
         for m in results.iter().copied() {
             match m.effective.within(from, self.as_of) {
                 Some(true) => within.push(m),

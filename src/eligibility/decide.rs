@@ -156,7 +156,7 @@ pub fn judge<'t: 'a, 'a>(context: &Context<'a>, index: Index, criterion: &'t Cri
             let cheapest = by_data.filter(|n| !n.is_empty()).min_by_key(|n| cost(n));
             let needs: Vec<String> = match cheapest.filter(|n| cost(n) < ATTESTATION) {
                 Some(names) => names.into_iter().map(str::to_owned).collect(),
-                None => vec![format!("attestation:{}", criterion.id)],
+                None => vec![["attestation:", &criterion.id].concat()],
             };
             let only_a_person = eval.why.contains(Why::NeedsAttestation) && !open_signal;
             let by_consent = needs.first().is_some_and(|n| n == "consent") && !open_signal;

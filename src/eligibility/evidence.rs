@@ -73,8 +73,7 @@ impl<'a> Grounds<'a> {
 
     /// In words.
     pub fn evidence(&self, chart: &Chart<'_>) -> Vec<Evidence> {
-        let mut evidence = Vec::with_capacity(self.list.len() + 1);
-        evidence.extend(self.list.iter().map(|ground| ground.evidence(chart)));
+        let mut evidence: Vec<_> = self.list.iter().map(|ground| ground.evidence(chart)).collect();
         if self.sorted && evidence.len() > 1 {
             evidence.sort_unstable();
             evidence.dedup();

@@ -109,17 +109,40 @@ pub enum Value<'t> {
     Flag(bool),
 }
 
-impl Value<'_> {
+impl<'t> Value<'t> {
     /// A conversion may leave 28 digits; six decimals are more than any laboratory reports.
     fn number(x: Decimal) -> Self {
-        Value::Number(x.round_dp(6))
+        Value::Number(x.round_dp(6).normalize())
+    }
+
+    /// The number, if it is one: without zeros at the end.
+    pub fn as_number(&self) -> Option<Decimal> {
+        match self {
+            Value::Number(x) => Some(*x),
+            _ => None,
+        }
+    }
+
+    /// The answer, if it is one.
+    pub fn as_str(&self) -> Option<&'t str> {
+        match self {
+            Value::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Flag(flag) => Some(*flag),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Number(x) => write!(f, "{}", x.normalize()),
+            Value::Number(x) => write!(f, "{x}"),
             Value::Word(word) => f.write_str(word),
             Value::Flag(flag) => write!(f, "{flag}"),
         }
@@ -219,9 +242,13 @@ pub fn screen<'t: 'a, 'a>(
     let scores = score::all(&inputs, &trial.score_options);
     let variables = variables(trial, &chart, &inputs);
     let context = Context { chart: &chart, scores: &scores };
-    let judged: Vec<Judged<'t>> =
-        trial.criteria.iter().enumerate().map(|(i, c)| judge(&context, i as Index, c)).collect();
-    let mut decision = Decision::of(judged.iter().map(|j| j.verdict));
+    let criteria: Vec<CriterionReport<'t>> = trial
+        .criteria
+        .iter()
+        .enumerate()
+        .map(|(i, c)| report(c, judge(&context, i as Index, c), &gaps))
+        .collect();
+    let mut decision = Decision::of(criteria.iter().map(|c| c.verdict));
     let mut blocked = Vec::new();
     if chart.person.is_some_and(|p| p.replaced_by.is_some()) {
         blocked.push("merged");
@@ -229,21 +256,18 @@ pub fn screen<'t: 'a, 'a>(
             decision = Decision::Undetermined;
         }
     }
-    let deciding = trial
-        .criteria
+    let deciding = criteria
         .iter()
-        .zip(&judged)
-        .filter(|(_, j)| match decision {
-            Decision::Ineligible => j.verdict.is_adverse(),
-            _ => !j.verdict.is_favourable(),
+        .filter(|c| match decision {
+            Decision::Ineligible => c.verdict.is_adverse(),
+            _ => !c.verdict.is_favourable(),
         })
-        .map(|(c, _)| c.id.clone())
+        .map(|c| c.id.to_owned())
         .collect();
     let needs = match decision {
-        Decision::Undetermined => all_needs(trial, &judged, &blocked),
+        Decision::Undetermined => all_needs(trial, &criteria, &blocked),
         _ => Vec::new(),
     };
-    let criteria = trial.criteria.iter().zip(judged).map(|(c, j)| report(c, j, &gaps)).collect();
     Screening {
         schema: SCHEMA,
         trial: &trial.study.id,
@@ -293,7 +317,7 @@ fn report<'t>(criterion: &'t Criterion, j: Judged<'t>, gaps: &[Gap]) -> Criterio
 
 /// The union over the open criteria: results first, in the trial's order, then consent, then what a
 /// person has to attest.
-fn all_needs(trial: &Trial, judged: &[Judged<'_>], blocked: &[&'static str]) -> Vec<String> {
+fn all_needs(trial: &Trial, criteria: &[CriterionReport<'_>], blocked: &[&'static str]) -> Vec<String> {
     let rank = |need: &str| {
         if need == "consent" {
             (1, 0)
@@ -303,7 +327,7 @@ fn all_needs(trial: &Trial, judged: &[Judged<'_>], blocked: &[&'static str]) -> 
             (0, trial.variable(need).map_or(usize::MAX, usize::from))
         }
     };
-    let named = judged.iter().flat_map(|j| j.needs.iter().map(String::as_str));
+    let named = criteria.iter().flat_map(|c| c.needs.iter().map(String::as_str));
     let mut needs: Vec<_> = named.chain(blocked.iter().map(|_| IDENTITY)).map(|n| (rank(n), n)).collect();
     needs.sort_unstable();
     needs.dedup();

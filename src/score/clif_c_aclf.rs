@@ -1,8 +1,9 @@
 //! CLIF-C ACLF, only for those who have an organ failure score.
 
 use super::inputs::Inputs;
+use super::number::{Logarithms, round};
 use super::result::Score;
-use super::span::{Logarithms, Span, dec, open, round, weighted};
+use super::span::{Span, dec, open, weighted};
 use rust_decimal::Decimal;
 
 const OF_FLOOR: Decimal = dec("6");

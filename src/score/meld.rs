@@ -1,7 +1,8 @@
 //! What the MELD scores share: the floors, creatinine's cap, dialysis, and MELD(i).
 
 use super::inputs::Inputs;
-use super::span::{Logarithms, Span, dec, open, round, weighted};
+use super::number::{Logarithms, round};
+use super::span::{Span, dec, open, weighted};
 use rust_decimal::Decimal;
 
 pub(super) const FLOOR: Decimal = Decimal::ONE;

@@ -2,8 +2,9 @@
 
 use super::inputs::{Inputs, Sex};
 use super::meld::{Laboratory, integer};
+use super::number::{Logarithms, round};
 use super::result::{Detail, Score};
-use super::span::{Logarithms, Span, dec, round, weighted};
+use super::span::{Span, dec, weighted};
 use crate::clinical::interval::Interval;
 use rust_decimal::Decimal;
 

@@ -1,9 +1,10 @@
 //! The MELD of 2000 and 2001, with the cause of the liver disease. Not rounded, not capped.
 
 use super::inputs::{Etiology, Inputs};
+use super::number::{Logarithms, round};
 use super::options::Options;
 use super::result::Score;
-use super::span::{Logarithms, Span, dec, open, round, weighted};
+use super::span::{Span, dec, open, weighted};
 use crate::clinical::interval::Interval;
 use rust_decimal::Decimal;
 

@@ -21,6 +21,7 @@ mod meld_na;
 mod meld_na_kim2008;
 mod meld_original;
 mod meld_unos;
+mod number;
 mod options;
 mod result;
 mod span;
@@ -117,7 +118,7 @@ impl Serialize for Scores {
 
 /// All scores. Never fails: what cannot be computed is [`Status::Unknown`] and names what it lacks.
 pub fn all(inputs: &Inputs, options: &Options) -> Scores {
-    let logarithms = &span::Logarithms::new();
+    let logarithms = &number::Logarithms::new();
     let meld_i = meld::MeldI::of(inputs, logarithms);
     Scores {
         always: [

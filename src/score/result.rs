@@ -1,6 +1,7 @@
 //! A score as it is reported: known, a range, or unknown, and what would make it known.
 
-use super::span::{Span, float, round_half_even};
+use super::number::{float, round_half_even};
+use super::span::Span;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::ser::{Serialize, SerializeMap, Serializer};

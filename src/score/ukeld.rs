@@ -1,8 +1,9 @@
 //! UKELD, the United Kingdom's listing score. It has no floors, no caps and no rule for dialysis.
 
 use super::inputs::Inputs;
+use super::number::{Logarithms, round};
 use super::result::Score;
-use super::span::{BILIRUBIN_UMOL, CREATININE_UMOL, Logarithms, Span, dec, open, round, weighted};
+use super::span::{BILIRUBIN_UMOL, CREATININE_UMOL, Span, dec, open, weighted};
 
 // # Source
 // Barber 2011, Transplantation 92:469, doi 10.1097/TP.0b013e318225db4d
