@@ -18,7 +18,13 @@ impl Source {
     /// `Observation/123/_history/4`, or without the version where it is not known.
     pub fn versioned(&self) -> String {
         match &self.version {
-            Some(version) => format!("{}/_history/{version}", self.reference),
+            Some(version) => {
+                let mut text = String::with_capacity(self.reference.len() + version.len() + 10);
+                text.push_str(&self.reference);
+                text.push_str("/_history/");
+                text.push_str(version);
+                text
+            }
             None => self.reference.to_string(),
         }
     }

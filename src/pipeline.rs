@@ -272,7 +272,7 @@ impl Pipeline {
         now: DateTime<Utc>,
         as_of: NaiveDate,
         change: i64,
-    ) -> Result<(NewDecision, Screening), StoreError> {
+    ) -> Result<(NewDecision, Screening<'_>), StoreError> {
         let (screening, input, records) = self.screened(subject, as_of)?;
         let json = serde_json::to_string(&screening)
             .map_err(|e| StoreError::storage("writing a decision", std::io::Error::other(e)))?;
@@ -286,7 +286,7 @@ impl Pipeline {
             decided_at: stamp(now),
             decision: decision.to_owned(),
             deciding: screening.deciding.clone(),
-            definition: screening.definition.clone(),
+            definition: screening.definition.to_owned(),
             input,
             json,
             facts: fact_rows(&screening),
@@ -307,12 +307,16 @@ impl Pipeline {
     }
 
     /// Screens a subject on what the store holds of the person, and names the input by a hash.
-    pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String), StoreError> {
+    pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening<'_>, String), StoreError> {
         self.screened(subject, as_of).map(|(screening, input, _)| (screening, input))
     }
 
     /// The same, and on how many records it rests.
-    fn screened(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening, String, usize), StoreError> {
+    fn screened(
+        &self,
+        subject: &str,
+        as_of: NaiveDate,
+    ) -> Result<(Screening<'_>, String, usize), StoreError> {
         let mut input = Sha256::new();
         let group = self.store.group(subject)?;
         let (members, open) = match identity::stands(&group, subject) {
@@ -500,26 +504,25 @@ fn gap(reference: &str, reason: Reason, entry: &str, path: &str) -> Gap {
 }
 
 fn fact_rows(screening: &Screening) -> Vec<FactRow> {
-    let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     screening
         .variables
         .0
         .iter()
         .map(|(name, v)| FactRow {
-            variable: name.clone(),
+            variable: (*name).to_owned(),
             value: match (&v.value, &v.low, &v.high) {
-                (Some(value), ..) => text(value),
+                (Some(value), ..) => value.to_string(),
                 (None, low, high) => format!(
                     "{}..{}",
-                    low.as_ref().map(text).unwrap_or_default(),
-                    high.as_ref().map(text).unwrap_or_default()
+                    low.map(|v| v.to_string()).unwrap_or_default(),
+                    high.map(|v| v.to_string()).unwrap_or_default()
                 ),
             },
-            unit: v.unit.clone(),
-            effective: v.effective.clone(),
+            unit: v.unit.map(str::to_owned),
+            effective: v.effective.as_deref().map(str::to_owned),
             source: match (&v.source, &v.version) {
                 (Some(source), Some(version)) => format!("{source}/_history/{version}"),
-                (Some(source), None) => source.clone(),
+                (Some(source), None) => source.to_string(),
                 _ => String::new(),
             },
             received: v.received.as_ref().map(|r| r.value.to_string()),

@@ -383,7 +383,8 @@ fn revised(
     if decision.definition != shell.trial.hash || !touched.values().any(|t| *t) {
         return Ok((first, Vec::new()));
     }
-    let (screening, _) = shell.pipeline(store).screen(&decision.subject, day)?;
+    let pipeline = shell.pipeline(store);
+    let (screening, _) = pipeline.screen(&decision.subject, day)?;
     if screening.attached_to.is_some() {
         return Ok((first, Vec::new()));
     }

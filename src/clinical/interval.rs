@@ -1,7 +1,9 @@
 //! A range of decimals. `<0.3`, a missing score input with known bounds and a plain `2.0` are all
 //! ranges, so that every rule can be carried over what is known without guessing the rest.
 
+use super::number;
 use rust_decimal::Decimal;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// One end of an [`Interval`].
@@ -70,8 +72,31 @@ impl Interval {
     /// The single value of this range, if it has only one.
     pub fn exact(&self) -> Option<Decimal> {
         match (self.low, self.high) {
-            (Bound::Including(a), Bound::Including(b)) if a == b => Some(a),
+            (Bound::Including(a), Bound::Including(b)) if number::equal(a, b) => Some(a),
             _ => None,
+        }
+    }
+
+    /// Appends the range: `3`, `<0.3`, `[1, 2)`.
+    pub fn push_to(&self, text: &mut String) {
+        if let Some(x) = self.exact() {
+            return number::push(text, x);
+        }
+        let (sign, end) = match (self.low, self.high) {
+            (Bound::Unbounded, Bound::Unbounded) => return text.push_str("any"),
+            (Bound::Unbounded, Bound::Including(h)) => ("<=", h),
+            (Bound::Unbounded, Bound::Excluding(h)) => ("<", h),
+            (Bound::Including(l), Bound::Unbounded) => (">=", l),
+            (Bound::Excluding(l), Bound::Unbounded) => (">", l),
+            (Bound::Including(l), _) => ("[", l),
+            (Bound::Excluding(l), _) => ("(", l),
+        };
+        text.push_str(sign);
+        number::push(text, end);
+        if let (Some(_), Some(high)) = (self.low.value(), self.high.value()) {
+            text.push_str(", ");
+            number::push(text, high);
+            text.push(if matches!(self.high, Bound::Excluding(_)) { ')' } else { ']' });
         }
     }
 
@@ -124,12 +149,12 @@ impl Interval {
     pub fn is_below(&self, x: Decimal) -> Option<bool> {
         let all = match self.high {
             Bound::Unbounded => false,
-            Bound::Including(h) => h < x,
-            Bound::Excluding(h) => h <= x,
+            Bound::Including(h) => number::order(h, x) == Ordering::Less,
+            Bound::Excluding(h) => number::order(h, x) != Ordering::Greater,
         };
         let none = match self.low {
             Bound::Unbounded => false,
-            Bound::Including(l) | Bound::Excluding(l) => l >= x,
+            Bound::Including(l) | Bound::Excluding(l) => number::order(l, x) != Ordering::Less,
         };
         decided(all, none)
     }
@@ -138,12 +163,12 @@ impl Interval {
     pub fn is_above(&self, x: Decimal) -> Option<bool> {
         let all = match self.low {
             Bound::Unbounded => false,
-            Bound::Including(l) => l > x,
-            Bound::Excluding(l) => l >= x,
+            Bound::Including(l) => number::order(l, x) == Ordering::Greater,
+            Bound::Excluding(l) => number::order(l, x) != Ordering::Less,
         };
         let none = match self.high {
             Bound::Unbounded => false,
-            Bound::Including(h) | Bound::Excluding(h) => h <= x,
+            Bound::Including(h) | Bound::Excluding(h) => number::order(h, x) != Ordering::Greater,
         };
         decided(all, none)
     }
@@ -169,22 +194,9 @@ fn decided(all: bool, none: bool) -> Option<bool> {
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(x) = self.exact() {
-            return write!(f, "{}", x.normalize());
-        }
-        match (self.low, self.high) {
-            (Bound::Unbounded, Bound::Unbounded) => write!(f, "any"),
-            (Bound::Unbounded, Bound::Including(h)) => write!(f, "<={}", h.normalize()),
-            (Bound::Unbounded, Bound::Excluding(h)) => write!(f, "<{}", h.normalize()),
-            (Bound::Including(l), Bound::Unbounded) => write!(f, ">={}", l.normalize()),
-            (Bound::Excluding(l), Bound::Unbounded) => write!(f, ">{}", l.normalize()),
-            (low, high) => {
-                let (l, h) = (low.value().unwrap_or_default(), high.value().unwrap_or_default());
-                let open = if matches!(low, Bound::Excluding(_)) { '(' } else { '[' };
-                let close = if matches!(high, Bound::Excluding(_)) { ')' } else { ']' };
-                write!(f, "{open}{}, {}{close}", l.normalize(), h.normalize())
-            }
-        }
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -216,6 +228,25 @@ mod tests {
             assert_eq!(range.is_above(two), above, "{range} > 2");
             assert_eq!(range.is_at_least(two), at_least, "{range} >= 2");
             assert_eq!(range.is_at_most(two), at_most, "{range} <= 2");
+        }
+    }
+
+    #[test]
+    fn ranges_in_words() {
+        let half_open = Interval { low: Bound::Including(d("1.0")), high: Bound::Excluding(d("2.50")) };
+        let open = Interval { low: Bound::Excluding(d("-1")), high: Bound::Including(d("0.30")) };
+        for (range, words) in [
+            (Interval::exactly(d("3.0")), "3"),
+            (Interval::between(d("1"), d("3.10")), "[1, 3.1]"),
+            (half_open, "[1, 2.5)"),
+            (open, "(-1, 0.3]"),
+            (Interval::below(d("0.30")), "<0.3"),
+            (Interval::at_most(d("100")), "<=100"),
+            (Interval::above(d("1200")), ">1200"),
+            (Interval::at_least(d("0.0")), ">=0"),
+            (Interval::ANY, "any"),
+        ] {
+            assert_eq!(range.to_string(), words);
         }
     }
 

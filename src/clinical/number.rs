@@ -5,6 +5,7 @@
 
 use super::interval::{Bound, Interval};
 use rust_decimal::Decimal;
+use std::cmp::Ordering;
 
 /// Why a text is not a usable decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,9 +96,120 @@ fn exponent(text: &str) -> Result<i64, NumberError> {
     Ok(sign * if magnitude.len() > 6 { 1_000_000 } else { magnitude.parse().unwrap_or(0) })
 }
 
+/// Are two decimals equal? Those that are written alike, as most are, are told without arithmetic.
+pub fn equal(a: Decimal, b: Decimal) -> bool {
+    (a.scale() == b.scale() && a.mantissa() == b.mantissa()) || a == b
+}
+
+/// Which of two decimals is greater? The short way for numbers of a size that is measured.
+pub fn order(a: Decimal, b: Decimal) -> Ordering {
+    let (x, y, places) = (a.mantissa(), b.mantissa(), i64::from(a.scale()) - i64::from(b.scale()));
+    let small = |mantissa: i128| mantissa.unsigned_abs() < 1 << 64;
+    // 64 bits by 10^18, which is below 2^60, fit.
+    match places {
+        0 => x.cmp(&y),
+        1..=18 if small(y) => x.cmp(&(y * POWERS[places as usize])),
+        -18..=-1 if small(x) => (x * POWERS[-places as usize]).cmp(&y),
+        _ => a.cmp(&b),
+    }
+}
+
+/// 10 to the power of 0 to 18.
+const POWERS: [i128; 19] = {
+    let mut powers = [1; 19];
+    let mut i = 1;
+    while i < powers.len() {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
+/// Appends a decimal: no exponent, no zeros at the end, no sign before a zero.
+pub fn push(text: &mut String, x: Decimal) {
+    let Ok(mut digits) = u64::try_from(x.mantissa().unsigned_abs()) else {
+        text.push_str(&x.normalize().to_string());
+        return;
+    };
+    if digits == 0 {
+        text.push('0');
+        return;
+    }
+    let mut scale = x.scale();
+    while scale > 0 && digits.is_multiple_of(10) {
+        digits /= 10;
+        scale -= 1;
+    }
+    // From the last digit to the first; at most 20 digits or `0.` and 28, and a sign.
+    let mut buffer = [0u8; 32];
+    let (mut at, mut written) = (buffer.len(), 0);
+    while digits > 0 || written <= scale {
+        if written == scale && scale > 0 {
+            at -= 1;
+            buffer[at] = b'.';
+        }
+        at -= 1;
+        buffer[at] = b'0' + (digits % 10) as u8;
+        digits /= 10;
+        written += 1;
+    }
+    if x.is_sign_negative() {
+        text.push('-');
+    }
+    text.push_str(std::str::from_utf8(&buffer[at..]).expect("digits and a point"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_are_ordered_as_the_library_orders_them() {
+        let mantissas = [0, 1, 3, 9, 10, 11, 30, 100, 2999, 1 << 62, 1 << 64, 1 << 80, (1 << 96) - 1];
+        let all: Vec<Decimal> = mantissas
+            .into_iter()
+            .flat_map(|m: i128| [m, -m])
+            .flat_map(|m| [0, 1, 2, 9, 17, 18, 19, 28].map(|scale| Decimal::from_i128_with_scale(m, scale)))
+            .collect();
+        for a in &all {
+            for b in &all {
+                assert_eq!(order(*a, *b), a.cmp(b), "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_are_written_as_the_library_writes_them_normalized() {
+        let mantissas = [
+            0,
+            1,
+            7,
+            10,
+            97,
+            100,
+            1234,
+            120_300,
+            999_999_999_999_999_999,
+            u64::MAX.into(),
+            i128::from(u64::MAX) + 1,
+            (1 << 96) - 1,
+        ];
+        for mantissa in mantissas {
+            for scale in 0..=28 {
+                for x in [mantissa, -mantissa].map(|m| Decimal::from_i128_with_scale(m, scale)) {
+                    let mut text = String::new();
+                    push(&mut text, x);
+                    assert_eq!(text, x.normalize().to_string(), "{mantissa} with {scale} decimals");
+                    assert!(equal(x, x.normalize()), "{x} is itself");
+                }
+            }
+        }
+        let mut text = String::new();
+        push(&mut text, -Decimal::ZERO);
+        assert_eq!(text, "0");
+        let [one, ten, tenth] = [(1, 0), (10, 0), (10, 2)].map(|(m, s)| Decimal::from_i128_with_scale(m, s));
+        assert!(!equal(one, ten) && !equal(ten, tenth) && !equal(one, -one));
+    }
 
     #[test]
     fn numbers_as_they_are_written() {

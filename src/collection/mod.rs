@@ -144,9 +144,9 @@ pub struct Settled<'t> {
     pub unmapped: BTreeMap<Box<str>, u64>,
 }
 
-impl Settled<'_> {
+impl<'t> Settled<'t> {
     /// The screenings, ordered by subject.
-    pub fn screen(&self, as_of: NaiveDate) -> impl Iterator<Item = Screening> + '_ {
+    pub fn screen(&self, as_of: NaiveDate) -> impl Iterator<Item = Screening<'t>> + '_ {
         self.subjects.iter().map(move |(id, subject)| {
             screen(self.trial, id, as_of, &subject.facts, &self.shared, subject.gaps.iter().cloned())
         })

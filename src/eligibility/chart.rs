@@ -7,6 +7,7 @@ use crate::fact::*;
 use crate::protocol::{CriterionKind, Trial};
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
+use std::borrow::Cow;
 
 /// Medications and studies that a subject's records refer to.
 pub trait Lookup {
@@ -49,9 +50,10 @@ pub struct Chart<'a> {
     pub trial: &'a Trial,
     pub as_of: NaiveDate,
     pub person: Option<&'a Person>,
+    /// By variable.
     measurements: Vec<Result<&'a Measurement, Missing>>,
-    /// All answers by variable.
-    answers: Vec<Vec<&'a Answer>>,
+    /// All answers, by variable.
+    answers: Vec<&'a Answer>,
     pub findings: Vec<Seen<'a>>,
     /// Consents, each with whether it names this trial (`true`) or none at all. Those that name another
     /// study are left out.
@@ -71,18 +73,19 @@ impl<'a> Chart<'a> {
         facts: impl IntoIterator<Item = &'a Fact>,
         lookup: &'a dyn Lookup,
     ) -> Chart<'a> {
-        let mut by_variable: Vec<Vec<&Measurement>> = vec![Vec::new(); trial.variables.len()];
-        let mut attested: Vec<Vec<&Attestation>> = vec![Vec::new(); trial.criteria.len()];
+        let facts = facts.into_iter();
+        let mut measured: Vec<&Measurement> = Vec::with_capacity(facts.size_hint().0);
+        let mut attested: Vec<&Attestation> = Vec::new();
         let mut chart = Chart {
             trial,
             as_of,
             person: None,
-            measurements: Vec::with_capacity(trial.variables.len()),
-            answers: vec![Vec::new(); trial.variables.len()],
-            findings: Vec::new(),
+            measurements: vec![Err(Missing::NotFound); trial.variables.len()],
+            answers: Vec::with_capacity(trial.variables.len()),
+            findings: Vec::with_capacity(16),
             consents: Vec::new(),
             participations: Vec::new(),
-            attestations: Vec::new(),
+            attestations: vec![None; trial.criteria.len()],
             gaps: Vec::new(),
         };
         for fact in facts {
@@ -93,25 +96,29 @@ impl<'a> Chart<'a> {
                         chart.person = Some(person);
                     }
                 }
-                Fact::Measurement(m) => by_variable[m.variable as usize].push(m),
-                Fact::Answer(a) => chart.answers[a.variable as usize].push(a),
+                Fact::Measurement(m) => measured.push(m),
+                Fact::Answer(a) if a.effective.first <= as_of => chart.answers.push(a),
+                Fact::Answer(_) => {}
                 Fact::Finding(f) => chart.finding(f, lookup),
                 Fact::Consent(c) => chart.consent(c, lookup),
                 Fact::Participation(p) => chart.participation(p, lookup),
-                Fact::Attestation(a) if a.when.first <= as_of => attested[a.criterion as usize].push(a),
+                Fact::Attestation(a) if a.when.first <= as_of => attested.push(a),
                 Fact::Attestation(_) => {}
                 Fact::Shared(_) => {}
             }
         }
-        for (index, results) in by_variable.into_iter().enumerate() {
-            let chosen = chart.choose(index as Index, results);
-            chart.measurements.push(chosen);
+        // Stable, so that facts of one variable stay in the order in which they came.
+        measured.sort_by_key(|m| m.variable);
+        for results in measured.chunk_by(|a, b| a.variable == b.variable) {
+            let variable = results[0].variable;
+            chart.measurements[variable as usize] = chart.choose(variable, results);
         }
-        for answers in &mut chart.answers {
-            answers.retain(|a| a.effective.first <= as_of);
+        chart.answers.sort_by_key(|a| a.variable);
+        attested.sort_by_key(|a| a.criterion);
+        for said in attested.chunk_by(|a, b| a.criterion == b.criterion) {
+            let criterion = said[0].criterion as usize;
+            chart.attestations[criterion] = last_word(said, trial.criteria[criterion].kind);
         }
-        chart.attestations =
-            attested.iter().zip(&trial.criteria).map(|(said, c)| last_word(said, c.kind)).collect();
         // The order of the facts must not show in anything that is reported.
         chart.findings.sort_by(|a, b| a.finding.source.cmp(&b.finding.source));
         chart.consents.sort_by(|a, b| a.0.source.cmp(&b.0.source));
@@ -169,11 +176,17 @@ impl<'a> Chart<'a> {
 
     /// The newest result in the variable's window. Results that were taken after the day of
     /// judgement were not known then.
-    fn choose(&mut self, index: Index, results: Vec<&'a Measurement>) -> Result<&'a Measurement, Missing> {
+    fn choose(&mut self, index: Index, results: &[&'a Measurement]) -> Result<&'a Measurement, Missing> {
         let variable = &self.trial.variables[index as usize];
         let from = variable.window_days.map_or(NaiveDate::MIN, |days| days_before(self.as_of, days));
-        let (mut within, mut imprecise, mut stale) = (Vec::new(), Vec::new(), false);
-        for m in results {
+        if let [only] = results
+            && only.effective.within(from, self.as_of) == Some(true)
+        {
+            // Nothing contends with it, and nothing can disagree.
+            return Ok(*only);
+        }
+        let (mut within, mut imprecise, mut stale) = (Vec::with_capacity(results.len()), Vec::new(), false);
+        for m in results.iter().copied() {
             match m.effective.within(from, self.as_of) {
                 Some(true) => within.push(m),
                 None => imprecise.push(m),
@@ -235,8 +248,11 @@ impl<'a> Chart<'a> {
     pub fn answer(&self, variable: Index, days: Option<u32>) -> Result<&'a Answer, Missing> {
         let own = self.trial.variables[variable as usize].window_days;
         let from = days.or(own).map_or(NaiveDate::MIN, |days| days_before(self.as_of, days));
+        let start = self.answers.partition_point(|a| a.variable < variable);
+        let all = &self.answers[start..];
+        let all = &all[..all.partition_point(|a| a.variable == variable)];
         // Whatever code they came under, answers that may both be the last have to agree.
-        let newest = contenders(&self.answers[variable as usize], |a| &a.effective);
+        let newest = contenders(all, |a| &a.effective);
         let Some(said) = newest.first().map(|a| a.answer) else {
             return Err(Missing::NotFound);
         };
@@ -251,7 +267,8 @@ impl<'a> Chart<'a> {
         }
         // Of those that say the same, the one shown does not depend on the order in which they came.
         newest
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|a| a.effective.within(from, self.as_of) == Some(true))
             .min_by(|a, b| (a.rank, &a.source).cmp(&(b.rank, &b.source)))
             .ok_or(Missing::DateImprecise)
@@ -270,13 +287,13 @@ impl<'a> Chart<'a> {
 
 /// Those of `all` than which no other is surely later. Where dates with and without a time zone run in
 /// a circle, every one contends.
-fn contenders<'a, T>(all: &[&'a T], when: impl Fn(&T) -> &When) -> Vec<&'a T> {
+fn contenders<'a, 's, T>(all: &'s [&'a T], when: impl Fn(&T) -> &When) -> Cow<'s, [&'a T]> {
     if all.len() < 2 {
-        return all.to_vec();
+        return all.into();
     }
     let unbeaten: Vec<&T> =
         all.iter().copied().filter(|a| !all.iter().any(|other| when(other).is_after(when(a)))).collect();
-    if unbeaten.is_empty() { all.to_vec() } else { unbeaten }
+    if unbeaten.is_empty() { all.into() } else { unbeaten.into() }
 }
 
 /// Do two results of one time say the same? A laboratory that reports in two units rounds twice, so
@@ -298,7 +315,7 @@ fn agree(a: &Measurement, b: &Measurement) -> bool {
 /// subject out stands.
 fn last_word<'a>(said: &[&'a Attestation], kind: CriterionKind) -> Option<&'a Attestation> {
     let keeps_out = |a: &Attestation| a.applies == (kind == CriterionKind::Exclusion);
-    contenders(said, |a| &a.when).into_iter().max_by(|a, b| {
+    contenders(said, |a| &a.when).iter().copied().max_by(|a, b| {
         (keeps_out(a), a.when.latest, &b.source).cmp(&(keeps_out(b), b.when.latest, &a.source))
     })
 }

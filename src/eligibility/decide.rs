@@ -1,11 +1,13 @@
 //! Criteria to verdicts, and verdicts to a decision.
 
-use super::evaluate::{Context, Eval, Evidence, Why, cost};
+use super::evaluate::{ATTESTATION, Context, Eval, Why, Whys, cost};
+use super::evidence::{Evidence, Ground};
 use super::truth::Truth;
 use crate::clinical::time::days_before;
 use crate::fact::Index;
 use crate::protocol::{Criterion, CriterionKind};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// What is said of one criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,45 +70,42 @@ impl Decision {
 
 /// One criterion judged.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct Judged<'t> {
     pub verdict: Verdict,
-    pub reason: String,
-    pub why: Vec<Why>,
+    pub reason: Cow<'t, str>,
+    pub why: Whys,
     pub evidence: Vec<Evidence>,
     /// What would settle it, if it is open.
     pub needs: Vec<String>,
 }
 
 /// Judges one criterion.
-pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judged {
+pub fn judge<'t: 'a, 'a>(context: &Context<'a>, index: Index, criterion: &'t Criterion) -> Judged<'t> {
+    let chart = context.chart;
     let inclusion = criterion.kind == CriterionKind::Inclusion;
     // A word in favour that was good for a time only is none after it; one against stands.
     let attestation = context.chart.attestations[index as usize].filter(|a| {
         let from = criterion.attestation_days.map(|days| days_before(context.chart.as_of, days));
         a.applies != inclusion || from.is_none_or(|from| a.when.first >= from)
     });
-    let mut eval = context.evaluate(&criterion.rule, inclusion);
+    let eval = context.evaluate(&criterion.rule, inclusion);
     // What the record shows stands, even where the criterion is not made for the subject.
     if let (Some(applies), true) = (&criterion.applies, eval.truth != Truth::True) {
         let e = context.evaluate(applies, false);
         if e.truth == Truth::False && attestation.is_none_or(|a| !a.applies) {
-            let reason = "does not apply to this subject".to_owned();
-            return settled(Verdict::NotApplicable, reason, e.evidence);
+            let reason = "does not apply to this subject".into();
+            return settled(Verdict::NotApplicable, reason, e.grounds.evidence(chart));
         }
     }
-    let mut question = None;
+    let mut question: Option<(&'t str, Eval<'a>)> = None;
     if eval.truth != Truth::True {
-        for (rule, reason) in &criterion.questions {
+        question = criterion.questions.iter().find_map(|(rule, reason)| {
             let asked = context.evaluate(rule, inclusion);
-            if asked.truth == Truth::True {
-                question = Some(reason.clone());
-                eval.evidence.extend(asked.evidence);
-                break;
-            }
-        }
+            (asked.truth == Truth::True).then_some((reason.as_str(), asked))
+        });
     }
     let open_signal = question.is_some() || eval.why.iter().any(|w| !w.is_absence());
-    let mut alternative: Option<Eval> = None;
+    let mut alternative: Option<Eval<'a>> = None;
     if eval.truth == Truth::Unknown
         && question.is_none()
         && eval.why.iter().all(|w| w.yields_to_negative())
@@ -115,7 +114,8 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
     {
         let clear = context.evaluate(rule, true);
         if clear.truth == Truth::True {
-            return settled(Verdict::Clear, summary(&clear.evidence), clear.evidence);
+            let evidence = clear.grounds.evidence(chart);
+            return settled(Verdict::Clear, summary(&evidence).into(), evidence);
         }
         alternative = Some(clear);
     }
@@ -129,12 +129,12 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
         (Truth::False, Some(true)) if !inclusion => (Truth::True, true),
         (truth, _) => (truth, false),
     };
-    let mut evidence = eval.evidence;
+    let mut evidence = eval.grounds.evidence(chart);
+    if let Some((_, asked)) = &question {
+        evidence.extend(asked.grounds.evidence(chart));
+    }
     if let Some(a) = attestation.filter(|_| attested) {
-        evidence.push(Evidence {
-            reference: a.source.versioned(),
-            summary: format!("attested {}, {}", if a.applies { "yes" } else { "no" }, a.when.text),
-        });
+        evidence.push(Ground::Attested(a).evidence(chart));
     }
     match truth {
         Truth::True | Truth::False => {
@@ -144,38 +144,45 @@ pub fn judge(context: &Context<'_>, index: Index, criterion: &Criterion) -> Judg
                 (false, true) => Verdict::Excludes,
                 (false, false) => Verdict::Clear,
             };
-            let reason = if attested { "attested".to_owned() } else { summary(&evidence) };
+            let reason = if attested { "attested".into() } else { summary(&evidence).into() };
             settled(verdict, reason, evidence)
         }
         Truth::Unknown => {
-            let attest = format!("attestation:{}", criterion.id);
-            let mut options = vec![vec![attest]];
-            if question.is_none() {
-                let by_data = eval.needs.into_iter().chain(alternative.and_then(|a| a.needs));
-                options.extend(by_data.filter(|n| !n.is_empty()));
-            }
-            let needs =
-                options.into_iter().min_by_key(|o| cost(o)).expect("an attestation is always an option");
-            let only_a_person = eval.why.contains(&Why::NeedsAttestation) && !open_signal;
+            // Whatever the data would have to say, a person's word is always another way.
+            let by_data = match question {
+                None => eval.needs.into_iter().chain(alternative.and_then(|a| a.needs)),
+                Some(_) => None.into_iter().chain(None),
+            };
+            let cheapest = by_data.filter(|n| !n.is_empty()).min_by_key(|n| cost(n));
+            let needs: Vec<String> = match cheapest.filter(|n| cost(n) < ATTESTATION) {
+                Some(names) => names.into_iter().map(str::to_owned).collect(),
+                None => vec![["attestation:", &criterion.id].concat()],
+            };
+            let only_a_person = eval.why.contains(Why::NeedsAttestation) && !open_signal;
             let by_consent = needs.first().is_some_and(|n| n == "consent") && !open_signal;
             let verdict = if only_a_person || by_consent { Verdict::Attest } else { Verdict::Unknown };
-            let reason = question.unwrap_or_else(|| words(&eval.why));
+            let reason = question.map_or_else(|| words(eval.why), |(reason, _)| reason.into());
             Judged { verdict, reason, why: eval.why, evidence, needs }
         }
     }
 }
 
-fn settled(verdict: Verdict, reason: String, evidence: Vec<Evidence>) -> Judged {
-    Judged { verdict, reason, why: Vec::new(), evidence, needs: Vec::new() }
+fn settled(verdict: Verdict, reason: Cow<'_, str>, evidence: Vec<Evidence>) -> Judged<'_> {
+    Judged { verdict, reason, why: Whys::default(), evidence, needs: Vec::new() }
 }
 
 fn summary(evidence: &[Evidence]) -> String {
-    evidence.iter().map(|e| e.summary.as_str()).collect::<Vec<_>>().join("; ")
+    let mut text = String::with_capacity(evidence.iter().map(|e| e.summary.len() + 2).sum());
+    for (i, e) in evidence.iter().enumerate() {
+        text.push_str(if i > 0 { "; " } else { "" });
+        text.push_str(&e.summary);
+    }
+    text
 }
 
 /// The reasons in words.
-fn words(why: &[Why]) -> String {
-    let word = |w: &Why| match w {
+fn words(why: Whys) -> Cow<'static, str> {
+    let word = |w: Why| match w {
         Why::NotFound => "nothing is recorded, and the record is not declared complete",
         Why::Stale => "the last result is older than its window",
         Why::Conflict => "results of the same time disagree",
@@ -191,7 +198,11 @@ fn words(why: &[Why]) -> String {
         Why::Hint => "a drug's name suggests it, and it has no code",
         Why::NeedsAttestation => "only a person can say",
     };
-    why.iter().map(word).collect::<Vec<_>>().join("; ")
+    let mut all = why.iter().map(word);
+    match (all.next(), all.next()) {
+        (Some(only), None) => only.into(),
+        _ => why.iter().map(word).collect::<Vec<_>>().join("; ").into(),
+    }
 }
 
 #[cfg(test)]

@@ -15,12 +15,18 @@ const WEEK: i64 = 7 * DAY;
 // 24 hours of continuous veno-venous haemodialysis in that week.
 pub(super) fn dialysis(chart: &Chart<'_>) -> Option<bool> {
     let trial = chart.trial;
-    let creatinine = trial.variable("creatinine").and_then(|v| chart.measurement(v).ok());
-    let day = When::on(chart.as_of);
-    let until = creatinine.map_or(&day, |m| &m.effective);
-    let set = |id: &str| trial.value_set(id);
+    let inputs = &trial.inputs;
+    let creatinine = inputs.creatinine.and_then(|v| chart.measurement(v).ok());
+    let day;
+    let until = match creatinine {
+        Some(m) => &m.effective,
+        None => {
+            day = When::on(chart.as_of);
+            &day
+        }
+    };
     let (session, continuous, renal) =
-        (set("dialysis-session"), set("dialysis-continuous"), set("end-stage-renal-disease"));
+        (inputs.dialysis_session, inputs.dialysis_continuous, inputs.end_stage_renal_disease);
     let (mut sure, mut possible, mut sure_seconds, mut possible_seconds) = (Vec::new(), 0, 0i64, 0i64);
     // A creatinine that is coded as taken before or after dialysis is itself a sign.
     let mut sign = creatinine.is_some_and(|m| m.flag.as_deref() == Some("dialysis"));

@@ -1,23 +1,16 @@
-//! One rule over one chart: true, false or unknown, with the evidence and, where unknown, why and
+//! One rule over one chart: true, false or unknown, with what it rests on and, where unknown, why and
 //! what would settle it.
 
 use super::chart::{Chart, Missing};
+use super::evidence::{Ground, Grounds};
 use super::truth::Truth;
 use crate::clinical::interval::Interval;
+use crate::clinical::number;
 use crate::clinical::time::days_before;
 use crate::fact::*;
 use crate::protocol::rule::{Comparison, Rule};
-use crate::score::{self, Score, Scores};
+use crate::score::{Score, Scores};
 use rust_decimal::Decimal;
-use serde::Serialize;
-
-/// What a verdict rests on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Evidence {
-    /// Versioned reference of the source.
-    pub reference: String,
-    pub summary: String,
-}
 
 /// Why something is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +39,24 @@ pub enum Why {
 }
 
 impl Why {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [Why; 14] = [
+        Why::NotFound,
+        Why::Stale,
+        Why::Conflict,
+        Why::DateImprecise,
+        Why::Unreadable,
+        Why::Straddles,
+        Why::Unconfirmed,
+        Why::DateUnknown,
+        Why::RouteUnknown,
+        Why::Unmapped,
+        Why::Unclassified,
+        Why::Unresolved,
+        Why::Hint,
+        Why::NeedsAttestation,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Why::NotFound => "not-found",
@@ -89,24 +100,55 @@ impl From<Missing> for Why {
     }
 }
 
-/// The outcome of one rule.
-#[derive(Clone, Debug)]
-pub struct Eval {
-    pub truth: Truth,
-    pub evidence: Vec<Evidence>,
-    /// Why it is unknown; empty when it is decided.
-    pub why: Vec<Why>,
-    /// Names of the facts that would settle it in the favourable direction; `None` where only a
-    /// person can.
-    pub needs: Option<Vec<String>>,
+/// A set of reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whys(u16);
+
+impl Whys {
+    pub fn one(why: Why) -> Whys {
+        Whys(1 << why as u16)
+    }
+
+    pub fn insert(&mut self, why: Why) {
+        *self = self.union(Whys::one(why));
+    }
+
+    pub fn union(self, other: Whys) -> Whys {
+        Whys(self.0 | other.0)
+    }
+
+    pub fn contains(self, why: Why) -> bool {
+        self.0 & Whys::one(why).0 != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// In the order in which they are reported.
+    pub fn iter(self) -> impl Iterator<Item = Why> {
+        Why::ALL.into_iter().filter(move |why| self.contains(*why))
+    }
 }
 
-impl Eval {
-    pub(super) fn decided(truth: Truth, evidence: Vec<Evidence>) -> Eval {
-        Eval { truth, evidence, why: Vec::new(), needs: Some(Vec::new()) }
+/// The outcome of one rule.
+#[derive(Clone, Debug)]
+pub struct Eval<'a> {
+    pub truth: Truth,
+    pub(super) grounds: Grounds<'a>,
+    /// Why it is unknown; empty when it is decided.
+    pub why: Whys,
+    /// Names of the facts that would settle it in the favourable direction; `None` where only a
+    /// person can.
+    pub needs: Option<Vec<&'a str>>,
+}
+
+impl<'a> Eval<'a> {
+    pub(super) fn decided(truth: Truth, grounds: Grounds<'a>) -> Eval<'a> {
+        Eval { truth, grounds, why: Whys::default(), needs: Some(Vec::new()) }
     }
-    pub(super) fn unknown(why: Why, evidence: Vec<Evidence>, needs: Option<Vec<String>>) -> Eval {
-        Eval { truth: Truth::Unknown, evidence, why: vec![why], needs }
+    pub(super) fn unknown(why: Why, grounds: Grounds<'a>, needs: Option<Vec<&'a str>>) -> Eval<'a> {
+        Eval { truth: Truth::Unknown, grounds, why: Whys::one(why), needs }
     }
 }
 
@@ -116,10 +158,10 @@ pub struct Context<'a> {
     pub scores: &'a Scores,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// Evaluates `rule`; `aim` is the truth that would help the subject in (true for an inclusion,
     /// false for an exclusion) and only steers what is asked for.
-    pub fn evaluate(&self, rule: &Rule, aim: bool) -> Eval {
+    pub fn evaluate(&self, rule: &'a Rule, aim: bool) -> Eval<'a> {
         match rule {
             Rule::All(rules) => self.combine(rules, aim, Truth::and, Truth::True, Truth::False, aim),
             Rule::Any(rules) => self.combine(rules, aim, Truth::or, Truth::False, Truth::True, !aim),
@@ -130,9 +172,10 @@ impl Context<'_> {
             Rule::Age { at_least, at_most } => self.age(*at_least, *at_most),
             Rule::Sex(sex) => match self.chart.sex() {
                 Some(known) => {
-                    Eval::decided(Truth::from(Some(known == *sex)), self.person_evidence(sex_word(known)))
+                    let ground = Ground::Person(sex_word(known));
+                    Eval::decided(Truth::from(Some(known == *sex)), Grounds::one(ground))
                 }
-                None => Eval::unknown(Why::NotFound, Vec::new(), Some(vec!["sex".into()])),
+                None => Eval::unknown(Why::NotFound, Grounds::none(), Some(vec!["sex"])),
             },
             Rule::Finding(rule) => self.finding(rule),
             Rule::Result { variable, bounds, within_days } => self.result(*variable, bounds, *within_days),
@@ -143,7 +186,7 @@ impl Context<'_> {
             }
             Rule::Consent => self.consent(),
             Rule::OtherStudy { within_days } => self.other_study(*within_days),
-            Rule::Attested => Eval::unknown(Why::NeedsAttestation, Vec::new(), None),
+            Rule::Attested => Eval::unknown(Why::NeedsAttestation, Grounds::none(), None),
         }
     }
 
@@ -151,160 +194,152 @@ impl Context<'_> {
     /// unknown parts have to be settled to reach the aim, or the cheapest of them is enough.
     fn combine(
         &self,
-        rules: &[Rule],
+        rules: &'a [Rule],
         aim: bool,
         join: fn(Truth, Truth) -> Truth,
         neutral: Truth,
         absorbing: Truth,
         every: bool,
-    ) -> Eval {
-        let parts: Vec<Eval> = rules.iter().map(|r| self.evaluate(r, aim)).collect();
+    ) -> Eval<'a> {
+        let mut parts: Vec<Eval<'a>> = rules.iter().map(|r| self.evaluate(r, aim)).collect();
         let truth = parts.iter().fold(neutral, |t, p| join(t, p.truth));
-        if truth == absorbing {
-            // The parts that decide it alone are the evidence; the others do not matter.
-            let evidence =
-                parts.into_iter().filter(|p| p.truth == absorbing).flat_map(|p| p.evidence).collect();
-            return Eval::decided(truth, tidy(evidence));
-        }
-        let mut why: Vec<Why> = parts.iter().flat_map(|p| p.why.iter().copied()).collect();
-        why.sort();
-        why.dedup();
-        let needs = if truth == Truth::Unknown {
-            let open = parts.iter().filter(|p| p.truth == Truth::Unknown);
-            let names = if every {
-                open.map(|p| p.needs.clone()).collect::<Option<Vec<_>>>().map(|n| n.concat())
+        // The parts that decide it alone are the evidence; the others do not matter.
+        let matters = |p: &Eval<'_>| truth != absorbing || p.truth == absorbing;
+        let mut grounds = Vec::new();
+        for part in parts.iter_mut().filter(|p| matters(p)) {
+            if grounds.is_empty() {
+                grounds = std::mem::take(&mut part.grounds.list);
             } else {
-                open.filter_map(|p| p.needs.clone()).min_by_key(|n| cost(n))
-            };
-            names.map(distinct)
+                grounds.append(&mut part.grounds.list);
+            }
+        }
+        let grounds = Grounds::sorted(grounds);
+        if truth != Truth::Unknown {
+            return Eval::decided(truth, grounds);
+        }
+        let why = parts.iter().fold(Whys::default(), |all, p| all.union(p.why));
+        let mut open = parts.into_iter().filter(|p| p.truth == Truth::Unknown).map(|p| p.needs);
+        let needs = if every {
+            open.try_fold(Vec::new(), |mut all, needs| {
+                all.append(&mut needs?);
+                Some(all)
+            })
         } else {
-            Some(Vec::new())
+            open.flatten().min_by_key(|n| cost(n))
         };
-        let evidence = tidy(parts.into_iter().flat_map(|p| p.evidence).collect());
-        Eval { truth, evidence, why: if truth == Truth::Unknown { why } else { Vec::new() }, needs }
+        Eval { truth, grounds, why, needs: needs.map(distinct) }
     }
 
-    fn person_evidence(&self, summary: String) -> Vec<Evidence> {
-        let reference = self.chart.person.map_or_else(String::new, |p| p.source.versioned());
-        vec![Evidence { reference, summary }]
-    }
-
-    fn age(&self, at_least: Option<u32>, at_most: Option<u32>) -> Eval {
+    fn age(&self, at_least: Option<u32>, at_most: Option<u32>) -> Eval<'a> {
         if let Some(deceased) = self.chart.person.and_then(|p| p.deceased.as_ref())
             && deceased.as_ref().is_none_or(|when| when.first <= self.chart.as_of)
         {
-            return Eval::decided(Truth::False, self.person_evidence("deceased".into()));
+            return Eval::decided(Truth::False, Grounds::one(Ground::Person("deceased")));
         }
         let Some(age) = self.chart.age() else {
-            return Eval::unknown(Why::NotFound, Vec::new(), Some(vec!["birth-date".into()]));
+            return Eval::unknown(Why::NotFound, Grounds::none(), Some(vec!["birth-date"]));
         };
         let low = at_least.map_or(Truth::True, |years| age.is_at_least(years.into()).into());
         let high = at_most.map_or(Truth::True, |years| age.is_at_most(years.into()).into());
-        let evidence = self.person_evidence(format!("age {age} on {}", self.chart.as_of));
+        let grounds = Grounds::one(Ground::Age);
         match low.and(high) {
-            Truth::Unknown => Eval::unknown(Why::Straddles, evidence, Some(vec!["birth-date".into()])),
-            decided => Eval::decided(decided, evidence),
+            Truth::Unknown => Eval::unknown(Why::Straddles, grounds, Some(vec!["birth-date"])),
+            decided => Eval::decided(decided, grounds),
         }
     }
 
-    fn result(&self, variable: Index, bounds: &[(Comparison, Decimal)], within_days: Option<u32>) -> Eval {
-        let definition = &self.chart.trial.variables[variable as usize];
-        let need = || Some(vec![definition.id.clone()]);
+    fn result(
+        &self,
+        variable: Index,
+        bounds: &[(Comparison, Decimal)],
+        within_days: Option<u32>,
+    ) -> Eval<'a> {
+        let need = || Some(vec![self.chart.trial.variables[variable as usize].id.as_str()]);
         let m = match self.chart.measurement(variable) {
             Ok(m) => m,
-            Err(missing) => return Eval::unknown(missing.into(), Vec::new(), need()),
+            Err(missing) => return Eval::unknown(missing.into(), Grounds::none(), need()),
         };
         if let Some(days) = within_days
             && m.effective.within(days_before(self.chart.as_of, days), self.chart.as_of) != Some(true)
         {
-            return Eval::unknown(Why::Stale, Vec::new(), need());
+            return Eval::unknown(Why::Stale, Grounds::none(), need());
         }
         let truth = bounds.iter().fold(Truth::True, |t, (c, x)| t.and(compare(&m.value, *c, *x).into()));
-        let unit = definition.measured().map_or("", |u| u.unit.as_str());
-        let evidence = vec![Evidence {
-            reference: m.source.versioned(),
-            summary: format!("{} {} {unit}, {}", definition.id, shown(&m.value), m.effective.text),
-        }];
+        let grounds = Grounds::one(Ground::Result(m));
         match truth {
-            Truth::Unknown => Eval::unknown(Why::Straddles, evidence, need()),
-            decided => Eval::decided(decided, evidence),
+            Truth::Unknown => Eval::unknown(Why::Straddles, grounds, need()),
+            decided => Eval::decided(decided, grounds),
         }
     }
 
-    fn answer(&self, variable: Index, is: Index, within_days: Option<u32>) -> Eval {
-        let definition = &self.chart.trial.variables[variable as usize];
+    fn answer(&self, variable: Index, is: Index, within_days: Option<u32>) -> Eval<'a> {
         match self.chart.answer(variable, within_days) {
             Ok(answer) => {
-                let id = definition.coded().map_or("", |c| c.answers[answer.answer as usize].id.as_str());
-                let evidence = vec![Evidence {
-                    reference: answer.source.versioned(),
-                    summary: format!("{} {id}, {}", definition.title.en, answer.effective.text),
-                }];
-                Eval::decided(Truth::from(Some(answer.answer == is)), evidence)
+                let grounds = Grounds::one(Ground::Answer(answer));
+                Eval::decided(Truth::from(Some(answer.answer == is)), grounds)
             }
-            Err(missing) => Eval::unknown(missing.into(), Vec::new(), Some(vec![definition.id.clone()])),
+            Err(missing) => {
+                let name = self.chart.trial.variables[variable as usize].id.as_str();
+                Eval::unknown(missing.into(), Grounds::none(), Some(vec![name]))
+            }
         }
     }
 
     /// A score rests on the results that it was computed from.
-    fn inputs_of(&self, name: &str, shown_score: &str) -> Vec<Evidence> {
-        let trial = self.chart.trial;
-        let mut evidence = Vec::new();
-        for id in score::variables_of(name) {
-            let Some(index) = trial.variable(id) else { continue };
-            if let Ok(m) = self.chart.measurement(index) {
-                let unit = trial.variables[index as usize].measured().map_or("", |u| u.unit.as_str());
-                let summary = format!("{shown_score}: {id} {} {unit}, {}", shown(&m.value), m.effective.text);
-                evidence.push(Evidence { reference: m.source.versioned(), summary });
-            } else if let Ok(a) = self.chart.answer(index, None) {
-                let answers = trial.variables[index as usize].coded();
-                let word = answers.map_or("", |c| c.answers[a.answer as usize].id.as_str());
-                let summary = format!("{shown_score}: {id} {word}, {}", a.effective.text);
-                evidence.push(Evidence { reference: a.source.versioned(), summary });
+    fn inputs_of(&self, name: &'static str, score: &'a Score) -> Grounds<'a> {
+        let inputs = self.chart.trial.inputs.of_score(name);
+        let mut grounds = Vec::with_capacity(inputs.len());
+        for index in inputs {
+            if let Ok(m) = self.chart.measurement(*index) {
+                grounds.push(Ground::ScoredResult(name, score, m));
+            } else if let Ok(a) = self.chart.answer(*index, None) {
+                grounds.push(Ground::ScoredAnswer(name, score, a));
             }
         }
-        evidence
+        Grounds::listed(grounds)
     }
 
-    fn score(&self, name: &'static str, at_least: Decimal) -> Eval {
+    fn score(&self, name: &'static str, at_least: Decimal) -> Eval<'a> {
         let Some(score) = self.scores.get(name) else {
-            return Eval::unknown(Why::NotFound, Vec::new(), None);
+            return Eval::unknown(Why::NotFound, Grounds::none(), None);
         };
         let range = score_range(score);
-        let evidence = match &range {
-            Some(range) => self.inputs_of(name, &format!("{} {range}", score::title(name))),
-            None => self.inputs_of(name, &format!("{} not computable", score::title(name))),
-        };
+        let grounds = self.inputs_of(name, score);
         match range.and_then(|r| r.is_at_least(at_least)) {
-            Some(decided) => Eval::decided(Truth::from(Some(decided)), evidence),
+            Some(decided) => Eval::decided(Truth::from(Some(decided)), grounds),
             None => {
-                let needs = score.missing.iter().map(|m| (*m).to_owned()).collect();
+                let needs = score.missing.clone();
                 let why = if range.is_some() { Why::Straddles } else { Why::NotFound };
-                Eval::unknown(why, evidence, Some(needs))
+                Eval::unknown(why, grounds, Some(needs))
             }
         }
     }
 }
 
 /// Costs of what may be asked for: a result is in the laboratory's computer, a signature is not.
-pub(super) fn cost(needs: &[String]) -> u32 {
-    let one = |need: &String| match need.as_str() {
-        n if n.starts_with("attestation:") => 3,
+pub(super) fn cost(needs: &[&str]) -> u32 {
+    let one = |need: &&str| match *need {
+        n if n.starts_with("attestation:") => ATTESTATION,
         "consent" => 2,
         _ => 1,
     };
     needs.iter().map(one).sum()
 }
 
+/// What a person's word costs.
+pub(super) const ATTESTATION: u32 = 3;
+
 /// Each name once, in the order of the first.
-fn distinct(names: Vec<String>) -> Vec<String> {
-    let mut once: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        if !once.contains(&name) {
-            once.push(name);
+fn distinct(mut names: Vec<&str>) -> Vec<&str> {
+    let mut kept = 0;
+    for at in 0..names.len() {
+        if !names[..kept].contains(&names[at]) {
+            names.swap(kept, at);
+            kept += 1;
         }
     }
-    once
+    names.truncate(kept);
+    names
 }
 
 fn compare(value: &Interval, comparison: Comparison, limit: Decimal) -> Option<bool> {
@@ -325,23 +360,17 @@ pub fn score_range(score: &Score) -> Option<Interval> {
     }
 }
 
-/// A range for a reader: at most four decimals, so that a converted value can be read.
-pub fn shown(value: &Interval) -> String {
+/// Appends a range for a reader: at most four decimals, so that a converted value can be read.
+pub(super) fn push_shown(text: &mut String, value: &Interval) {
     match value.exact() {
-        Some(x) => x.round_dp(4).normalize().to_string(),
-        None => value.to_string(),
+        Some(x) => number::push(text, x.round_dp(4)),
+        None => value.push_to(text),
     }
 }
 
-fn sex_word(sex: Sex) -> String {
+pub(super) fn sex_word(sex: Sex) -> &'static str {
     match sex {
-        Sex::Female => "female".into(),
-        Sex::Male => "male".into(),
+        Sex::Female => "female",
+        Sex::Male => "male",
     }
-}
-
-pub(super) fn tidy(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
-    evidence.sort();
-    evidence.dedup();
-    evidence
 }

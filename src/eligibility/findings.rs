@@ -1,16 +1,16 @@
 //! Findings and allergies: what a record holds of a value set, in the window, by the route.
 
-use super::chart::Seen;
-use super::evaluate::{Context, Eval, Evidence, Why, tidy};
+use super::evaluate::{Context, Eval, Why, Whys};
+use super::evidence::{Ground, Grounds};
 use super::truth::Truth;
 use crate::clinical::time::{When, days_before};
 use crate::fact::*;
 use crate::protocol::rule::FindingRule;
 use chrono::NaiveDate;
 
-impl Context<'_> {
-    pub(super) fn finding(&self, rule: &FindingRule) -> Eval {
-        let (mut positive, mut open, mut why) = (Vec::new(), Vec::new(), Vec::new());
+impl<'a> Context<'a> {
+    pub(super) fn finding(&self, rule: &'a FindingRule) -> Eval<'a> {
+        let (mut positive, mut open, mut why) = (Vec::new(), Vec::new(), Whys::default());
         let chronic = self.chart.trial.value_sets[rule.value_set as usize].chronic;
         for seen in &self.chart.findings {
             let f = seen.finding;
@@ -28,13 +28,13 @@ impl Context<'_> {
                 continue;
             }
             if !listed {
-                why.push(match (hinted, seen.unreadable) {
+                why.insert(match (hinted, seen.unreadable) {
                     (true, _) => Why::Hint,
                     (false, true) => Why::Unmapped,
                     (false, false) => Why::Unclassified,
                 });
                 if hinted {
-                    open.push(self.evidence_of(seen, rule.value_set, "name only"));
+                    open.push(Ground::Finding(rule.value_set, f, "name only"));
                 }
                 continue;
             }
@@ -43,40 +43,31 @@ impl Context<'_> {
                 continue;
             }
             if f.certainty == Certainty::Unconfirmed {
-                why.push(Why::Unconfirmed);
-                open.push(self.evidence_of(seen, rule.value_set, "unconfirmed"));
+                why.insert(Why::Unconfirmed);
+                open.push(Ground::Finding(rule.value_set, f, "unconfirmed"));
             } else if route == Truth::Unknown {
-                why.push(Why::RouteUnknown);
-                open.push(self.evidence_of(seen, rule.value_set, "route not given"));
+                why.insert(Why::RouteUnknown);
+                open.push(Ground::Finding(rule.value_set, f, "route not given"));
             } else if time == Truth::Unknown {
-                why.push(Why::DateUnknown);
-                open.push(self.evidence_of(seen, rule.value_set, "time not certain"));
+                why.insert(Why::DateUnknown);
+                open.push(Ground::Finding(rule.value_set, f, "time not certain"));
             } else {
-                positive.push(self.evidence_of(seen, rule.value_set, ""));
+                positive.push(Ground::Finding(rule.value_set, f, ""));
             }
         }
         if !positive.is_empty() {
-            return Eval::decided(Truth::True, tidy(positive));
+            return Eval::decided(Truth::True, Grounds::sorted(positive));
         }
         if why.is_empty() {
             let from = rule.within_days.map_or(NaiveDate::MIN, |days| days_before(self.chart.as_of, days));
             let complete = rule.kinds.iter().all(|kind| self.chart.trial.site.is_complete_since(*kind, from));
             if complete {
-                let kinds: Vec<_> = rule.kinds.iter().map(|k| k.name()).collect();
-                let title = &self.chart.trial.value_sets[rule.value_set as usize].title.en;
-                return Eval::decided(
-                    Truth::False,
-                    vec![Evidence {
-                        reference: String::new(),
-                        summary: format!("no {title} in {}, declared complete by the site", kinds.join(", ")),
-                    }],
-                );
+                let ground = Ground::Absent(rule.value_set, &rule.kinds);
+                return Eval::decided(Truth::False, Grounds::one(ground));
             }
-            why.push(Why::NotFound);
+            why.insert(Why::NotFound);
         }
-        why.sort();
-        why.dedup();
-        Eval { truth: Truth::Unknown, evidence: tidy(open), why, needs: None }
+        Eval { truth: Truth::Unknown, grounds: Grounds::sorted(open), why, needs: None }
     }
 
     /// Does the finding count by its time?
@@ -115,30 +106,11 @@ impl Context<'_> {
         }
     }
 
-    fn evidence_of(&self, seen: &Seen<'_>, set: Index, remark: &str) -> Evidence {
-        let f = seen.finding;
-        let title = &self.chart.trial.value_sets[set as usize].title.en;
-        let mut summary = title.clone();
-        if let Some((_, code)) = f.code.rsplit_once('|') {
-            summary.push_str(&format!(" ({code})"));
-        }
-        if let Some(when) = &f.when {
-            summary.push_str(&format!(", {}", when.text.replace('/', " to ").trim_end_matches(" to ")));
-        }
-        if f.current == Some(true) {
-            summary.push_str(", active");
-        }
-        if !remark.is_empty() {
-            summary.push_str(&format!("; {remark}"));
-        }
-        Evidence { reference: f.source.versioned(), summary }
-    }
-
     /// Distinct allergies to drugs and to food, counted from what is sure and from what may be.
-    pub(super) fn allergies(&self, min_drug: u32, min_food: u32, both: bool, none: Index) -> Eval {
+    pub(super) fn allergies(&self, min_drug: u32, min_food: u32, both: bool, none: Index) -> Eval<'a> {
         let (mut drugs, mut foods) = (Vec::new(), Vec::new());
         let (mut possible_drugs, mut possible_foods) = (0, 0);
-        let (mut evidence, mut denied) = (Vec::new(), false);
+        let (mut grounds, mut denied) = (Vec::new(), false);
         for seen in &self.chart.findings {
             let f = seen.finding;
             if f.kind != Kind::AllergyIntolerance
@@ -156,10 +128,7 @@ impl Context<'_> {
                 Some(_) => continue,
                 None => (true, true),
             };
-            evidence.push(Evidence {
-                reference: f.source.versioned(),
-                summary: format!("allergy, {}", f.category.as_deref().unwrap_or("category not given")),
-            });
+            grounds.push(Ground::Allergy(f));
             if f.certainty == Certainty::Unconfirmed || (drug && food) || f.unreadable {
                 possible_drugs += u32::from(drug);
                 possible_foods += u32::from(food);
@@ -177,21 +146,21 @@ impl Context<'_> {
         };
         let (sure_drugs, sure_foods) = (drugs.len() as u32, foods.len() as u32);
         if met(sure_drugs, sure_foods) {
-            return Eval::decided(Truth::True, tidy(evidence));
+            return Eval::decided(Truth::True, Grounds::sorted(grounds));
         }
         if met(sure_drugs + possible_drugs, sure_foods + possible_foods) {
-            return Eval::unknown(Why::Unconfirmed, tidy(evidence), None);
+            return Eval::unknown(Why::Unconfirmed, Grounds::sorted(grounds), None);
         }
         let complete = self.chart.trial.site.is_complete_since(Kind::AllergyIntolerance, NaiveDate::MIN);
-        if complete || (denied && evidence.is_empty()) {
-            let summary = match evidence.is_empty() && denied {
+        if complete || (denied && grounds.is_empty()) {
+            let summary = match grounds.is_empty() && denied {
                 true => "no known allergy is recorded",
                 false => "fewer allergies than the protocol names, in a record declared complete by the site",
             };
-            evidence.push(Evidence { reference: String::new(), summary: summary.into() });
-            return Eval::decided(Truth::False, tidy(evidence));
+            grounds.push(Ground::Record(summary));
+            return Eval::decided(Truth::False, Grounds::sorted(grounds));
         }
-        Eval::unknown(Why::NotFound, tidy(evidence), None)
+        Eval::unknown(Why::NotFound, Grounds::sorted(grounds), None)
     }
 }
 

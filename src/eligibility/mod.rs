@@ -7,6 +7,7 @@ pub mod chart;
 pub mod decide;
 mod dialysis;
 pub mod evaluate;
+pub mod evidence;
 mod findings;
 mod participation;
 pub mod screening;

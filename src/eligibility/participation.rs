@@ -1,17 +1,18 @@
 //! Consent to this trial, and participation in others.
 
-use super::evaluate::{Context, Eval, Evidence, Why, tidy};
+use super::evaluate::{Context, Eval, Why, Whys};
+use super::evidence::{Ground, Grounds};
 use super::truth::Truth;
 use crate::clinical::time::{When, days_before};
 use crate::fact::{ConsentFact, ConsentState};
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// Is there a consent that stands on the day?
     ///
     /// A consent that names this trial speaks before one that names none. A refusal stands unless a
     /// consent is surely later: nobody is randomized on a guess about the order of two dates.
-    pub(super) fn consent(&self) -> Eval {
-        let need = || Some(vec!["consent".into()]);
+    pub(super) fn consent(&self) -> Eval<'a> {
+        let need = || Some(vec!["consent"]);
         let as_of = self.chart.as_of;
         let dated = |c: &ConsentFact| c.when.as_ref().is_none_or(|w| w.first <= as_of);
         let all = || self.chart.consents.iter().copied().filter(|(c, _)| dated(c));
@@ -24,15 +25,12 @@ impl Context<'_> {
                     (a_named, latest(a), &b.source).cmp(&(b_named, latest(b), &a.source))
                 })
         };
-        let evidence = |c: &ConsentFact, word: &str| {
-            let day = c.when.as_ref().map_or("without a date", |w| &*w.text);
-            vec![Evidence { reference: c.source.versioned(), summary: format!("consent {word}, {day}") }]
-        };
+        let grounds = |c: &'a ConsentFact, word| Grounds::one(Ground::Consent(c, word));
         let Some((given, named)) = pick(ConsentState::Given) else {
             return match pick(ConsentState::NotGiven) {
-                Some((c, _)) => Eval::decided(Truth::False, evidence(c, "refused or withdrawn")),
-                None if all().next().is_some() => Eval::unknown(Why::DateUnknown, Vec::new(), need()),
-                None => Eval::unknown(Why::NotFound, Vec::new(), need()),
+                Some((c, _)) => Eval::decided(Truth::False, grounds(c, "refused or withdrawn")),
+                None if all().next().is_some() => Eval::unknown(Why::DateUnknown, Grounds::none(), need()),
+                None => Eval::unknown(Why::NotFound, Grounds::none(), need()),
             };
         };
         let after = |c: &ConsentFact| {
@@ -42,47 +40,40 @@ impl Context<'_> {
         for (refused, refused_named) in all().filter(|(c, _)| c.state == ConsentState::NotGiven) {
             match (refused_named, named) {
                 (true, false) => {
-                    return Eval::decided(Truth::False, evidence(refused, "refused or withdrawn"));
+                    return Eval::decided(Truth::False, grounds(refused, "refused or withdrawn"));
                 }
                 _ if after(refused) => {}
                 // Research in general was refused, and this trial was agreed to: a person has to ask.
                 (false, true) => doubt = Some((Why::Conflict, refused)),
                 _ if refused.when.is_none() => doubt = Some((Why::DateUnknown, refused)),
-                _ => return Eval::decided(Truth::False, evidence(refused, "refused or withdrawn")),
+                _ => return Eval::decided(Truth::False, grounds(refused, "refused or withdrawn")),
             }
         }
         if given.expires.as_ref().is_some_and(|e| e.last < as_of) {
-            return Eval::decided(Truth::False, evidence(given, "expired"));
+            return Eval::decided(Truth::False, grounds(given, "expired"));
         }
         if let Some((why, refused)) = doubt {
-            return Eval::unknown(why, evidence(refused, "refused or withdrawn"), need());
+            return Eval::unknown(why, grounds(refused, "refused or withdrawn"), need());
         }
         let begins_later = |w: &Option<When>| w.as_ref().is_some_and(|w| w.last > as_of);
         if begins_later(&given.when)
             || begins_later(&given.starts)
             || given.expires.as_ref().is_some_and(|e| e.first < as_of)
         {
-            return Eval::unknown(Why::DateImprecise, evidence(given, "not surely valid on the day"), need());
+            return Eval::unknown(Why::DateImprecise, grounds(given, "not surely valid on the day"), need());
         }
-        Eval::decided(Truth::True, evidence(given, "given"))
+        Eval::decided(Truth::True, grounds(given, "given"))
     }
 
     /// Did the subject take part in another study in the last so many days? Never false: what happens
     /// elsewhere is invisible here.
-    pub(super) fn other_study(&self, within_days: u32) -> Eval {
+    pub(super) fn other_study(&self, within_days: u32) -> Eval<'a> {
         let (from, as_of) = (days_before(self.chart.as_of, within_days), self.chart.as_of);
-        let (mut why, mut open) = (Vec::new(), Vec::new());
+        let (mut why, mut open) = (Whys::default(), Vec::new());
         for (p, study_known) in &self.chart.participations {
             if p.screening_only {
                 continue;
             }
-            let evidence = Evidence {
-                reference: p.source.versioned(),
-                summary: match &p.when {
-                    Some(w) => format!("takes part in another study, {}", w.text),
-                    None => "takes part in another study".into(),
-                },
-            };
             let time = match &p.when {
                 None if p.ongoing => Truth::True,
                 None => Truth::Unknown,
@@ -92,18 +83,18 @@ impl Context<'_> {
             };
             match (time, study_known) {
                 (Truth::False, _) => {}
-                (Truth::True, true) => return Eval::decided(Truth::True, vec![evidence]),
+                (Truth::True, true) => {
+                    return Eval::decided(Truth::True, Grounds::one(Ground::OtherStudy(p)));
+                }
                 (_, known) => {
-                    why.push(if *known { Why::DateUnknown } else { Why::Unresolved });
-                    open.push(evidence);
+                    why.insert(if *known { Why::DateUnknown } else { Why::Unresolved });
+                    open.push(Ground::OtherStudy(p));
                 }
             }
         }
         if why.is_empty() {
-            why.push(Why::NotFound);
+            why.insert(Why::NotFound);
         }
-        why.sort();
-        why.dedup();
-        Eval { truth: Truth::Unknown, evidence: tidy(open), why, needs: None }
+        Eval { truth: Truth::Unknown, grounds: Grounds::sorted(open), why, needs: None }
     }
 }

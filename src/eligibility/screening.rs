@@ -4,26 +4,31 @@
 use super::chart::{Chart, Lookup};
 use super::decide::{Decision, Judged, Verdict, judge};
 use super::dialysis::dialysis;
-use super::evaluate::{Context, Evidence};
-use crate::clinical::interval::Interval;
+use super::evaluate::{Context, sex_word};
+use super::evidence::Evidence;
+use crate::clinical::interval::{Bound, Interval};
+use crate::clinical::number;
 use crate::clinical::time::days_before;
-use crate::fact::{Fact, Gap, Sex};
-use crate::protocol::{CriterionKind, Trial};
+use crate::fact::{Fact, Gap, Index, Received, Sex, Source};
+use crate::protocol::{Criterion, CriterionKind, Trial};
 use crate::score::{self, Scores};
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use serde::ser::SerializeMap;
+use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
 
 pub const SCHEMA: &str = "trialbridge/screen/v1";
 
-/// The whole answer about one subject.
+/// The whole answer about one subject. What is the same for every subject is borrowed from the trial `'t`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Screening {
+pub struct Screening<'t> {
     pub schema: &'static str,
-    pub trial: String,
-    pub definition: String,
+    pub trial: &'t str,
+    pub definition: &'t str,
     pub subject: String,
     /// The subject that these records count for, where it is not this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,24 +40,24 @@ pub struct Screening {
     /// What keeps a subject from being eligible besides the criteria, for example `merged`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<&'static str>,
-    pub criteria: Vec<CriterionReport>,
-    pub variables: Variables,
-    pub scores: ScoreReport,
+    pub criteria: Vec<CriterionReport<'t>>,
+    pub variables: Variables<'t>,
+    pub scores: ScoreReport<'t>,
     /// The smallest set of facts that would settle an open decision, cheapest first.
     pub needs: Vec<String>,
     pub gaps: Vec<Gap>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct CriterionReport {
-    pub id: String,
+pub struct CriterionReport<'t> {
+    pub id: &'t str,
     pub kind: CriterionKind,
     pub verdict: Verdict,
-    pub reason: String,
+    pub reason: Cow<'t, str>,
     /// Reason codes; empty when decided.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<&'static str>,
-    pub text: String,
+    pub text: &'t str,
     pub evidence: Vec<Evidence>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -60,15 +65,15 @@ pub struct CriterionReport {
 
 /// The scores of the trial, in its order.
 #[derive(Debug)]
-pub struct ScoreReport {
-    pub names: Vec<&'static str>,
+pub struct ScoreReport<'t> {
+    pub names: &'t [&'static str],
     pub all: Scores,
 }
 
-impl Serialize for ScoreReport {
+impl Serialize for ScoreReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for name in &self.names {
+        for name in self.names {
             if let Some(score) = self.all.get(name) {
                 map.serialize_entry(name, score)?;
             }
@@ -77,7 +82,7 @@ impl Serialize for ScoreReport {
     }
 }
 
-impl Screening {
+impl Screening<'_> {
     /// Something besides the criteria keeps the subject from being eligible until a person has looked.
     pub fn block(&mut self, code: &'static str) {
         if self.blocked.contains(&code) {
@@ -96,34 +101,116 @@ impl Screening {
 /// What a person has to settle: who the subject is.
 const IDENTITY: &str = "identity";
 
+/// The value of a variable: a number in the canonical unit, one of its answers, or yes and no.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'t> {
+    Number(Decimal),
+    Word(&'t str),
+    Flag(bool),
+}
+
+impl<'t> Value<'t> {
+    /// A conversion may leave 28 digits; six decimals are more than any laboratory reports.
+    fn number(x: Decimal) -> Self {
+        Value::Number(x.round_dp(6).normalize())
+    }
+
+    /// The number, if it is one: without zeros at the end.
+    pub fn as_number(&self) -> Option<Decimal> {
+        match self {
+            Value::Number(x) => Some(*x),
+            _ => None,
+        }
+    }
+
+    /// The answer, if it is one.
+    pub fn as_str(&self) -> Option<&'t str> {
+        match self {
+            Value::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Flag(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Number(x) => write!(f, "{x}"),
+            Value::Word(word) => f.write_str(word),
+            Value::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Number(x) => {
+                // The digits as they are, never through a float.
+                let mut text = String::with_capacity(32);
+                number::push(&mut text, *x);
+                serde_json::from_str::<&RawValue>(&text).map_err(S::Error::custom)?.serialize(to)
+            }
+            Value::Word(word) => to.serialize_str(word),
+            Value::Flag(flag) => to.serialize_bool(*flag),
+        }
+    }
+}
+
 /// One variable as it was used.
 #[derive(Debug, Default, Serialize)]
-pub struct VariableReport {
+pub struct VariableReport<'t> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Value<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub low: Option<serde_json::Value>,
+    pub low: Option<Value<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub high: Option<serde_json::Value>,
+    pub high: Option<Value<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
+    pub unit: Option<&'t str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub effective: Option<String>,
+    pub effective: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
+    pub source: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub version: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub received: Option<crate::fact::Received>,
+    pub received: Option<Received>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub flag: Option<String>,
+    pub flag: Option<Box<str>>,
+}
+
+impl VariableReport<'_> {
+    fn from(source: &Source) -> Self {
+        VariableReport {
+            source: Some(source.reference.clone()),
+            version: source.version.clone(),
+            ..VariableReport::default()
+        }
+    }
+
+    /// The value, or the ends of its range.
+    fn range(self, range: &Interval) -> Self {
+        if let Some(x) = range.exact() {
+            return VariableReport { value: Some(Value::number(x)), ..self };
+        }
+        let end = |end: Bound| end.value().map(Value::number);
+        VariableReport { low: end(range.low), high: end(range.high), ..self }
+    }
 }
 
 /// Variables by name, in the trial's order, then `sex`, `age` and `dialysis`.
 #[derive(Debug, Default)]
-pub struct Variables(pub Vec<(String, VariableReport)>);
+pub struct Variables<'t>(pub Vec<(&'t str, VariableReport<'t>)>);
 
-impl Serialize for Variables {
+impl Serialize for Variables<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(k, v)| (k, v)))
     }
@@ -139,24 +226,29 @@ impl Serialize for CriterionKind {
 }
 
 /// Screens one subject on one day.
-pub fn screen<'a>(
-    trial: &'a Trial,
+pub fn screen<'t: 'a, 'a>(
+    trial: &'t Trial,
     subject: &str,
     as_of: NaiveDate,
     facts: impl IntoIterator<Item = &'a Fact>,
     lookup: &'a dyn Lookup,
     gaps: impl IntoIterator<Item = Gap>,
-) -> Screening {
-    let chart = Chart::new(trial, as_of, facts, lookup);
-    let inputs = inputs(&chart);
-    let scores = score::all(&inputs, &trial.score_options);
-    let context = Context { chart: &chart, scores: &scores };
-    let mut gaps: Vec<Gap> = gaps.into_iter().chain(chart.gaps.iter().cloned()).collect();
+) -> Screening<'t> {
+    let mut chart = Chart::new(trial, as_of, facts, lookup);
+    let mut gaps: Vec<Gap> = gaps.into_iter().chain(std::mem::take(&mut chart.gaps)).collect();
     gaps.sort();
     gaps.dedup();
-    let judged: Vec<Judged> =
-        trial.criteria.iter().enumerate().map(|(i, c)| judge(&context, i as u16, c)).collect();
-    let mut decision = Decision::of(judged.iter().map(|j| j.verdict));
+    let inputs = inputs(&chart);
+    let scores = score::all(&inputs, &trial.score_options);
+    let variables = variables(trial, &chart, &inputs);
+    let context = Context { chart: &chart, scores: &scores };
+    let criteria: Vec<CriterionReport<'t>> = trial
+        .criteria
+        .iter()
+        .enumerate()
+        .map(|(i, c)| report(c, judge(&context, i as Index, c), &gaps))
+        .collect();
+    let mut decision = Decision::of(criteria.iter().map(|c| c.verdict));
     let mut blocked = Vec::new();
     if chart.person.is_some_and(|p| p.replaced_by.is_some()) {
         blocked.push("merged");
@@ -164,31 +256,22 @@ pub fn screen<'a>(
             decision = Decision::Undetermined;
         }
     }
-    let deciding = trial
-        .criteria
+    let deciding = criteria
         .iter()
-        .zip(&judged)
-        .filter(|(_, j)| match decision {
-            Decision::Ineligible => j.verdict.is_adverse(),
-            _ => !j.verdict.is_favourable(),
+        .filter(|c| match decision {
+            Decision::Ineligible => c.verdict.is_adverse(),
+            _ => !c.verdict.is_favourable(),
         })
-        .map(|(c, _)| c.id.clone())
+        .map(|c| c.id.to_owned())
         .collect();
     let needs = match decision {
-        Decision::Undetermined => all_needs(trial, &judged, &blocked),
+        Decision::Undetermined => all_needs(trial, &criteria, &blocked),
         _ => Vec::new(),
     };
-    let criteria = trial
-        .criteria
-        .iter()
-        .zip(judged)
-        .map(|(c, j)| report(c.id.clone(), c.kind, c.text.en.clone(), j, &gaps))
-        .collect();
-    let variables = variables(&chart, &inputs);
     Screening {
         schema: SCHEMA,
-        trial: trial.study.id.clone(),
-        definition: trial.hash.clone(),
+        trial: &trial.study.id,
+        definition: &trial.hash,
         subject: subject.to_owned(),
         attached_to: None,
         as_of,
@@ -197,13 +280,13 @@ pub fn screen<'a>(
         blocked,
         criteria,
         variables,
-        scores: ScoreReport { names: trial.scores.clone(), all: scores },
+        scores: ScoreReport { names: &trial.scores, all: scores },
         needs,
         gaps,
     }
 }
 
-fn report(id: String, kind: CriterionKind, text: String, j: Judged, gaps: &[Gap]) -> CriterionReport {
+fn report<'t>(criterion: &'t Criterion, j: Judged<'t>, gaps: &[Gap]) -> CriterionReport<'t> {
     let mut why: Vec<&'static str> = j.why.iter().map(|w| w.code()).collect();
     let mut reason = j.reason;
     // A result that is missing because it could not be used is not simply missing.
@@ -214,17 +297,27 @@ fn report(id: String, kind: CriterionKind, text: String, j: Judged, gaps: &[Gap]
     unusable.dedup_by(|a, b| a.reason == b.reason && a.variable == b.variable);
     for gap in unusable {
         let variable = gap.variable.as_deref().unwrap_or_default();
-        reason.push_str(&format!("; a result for {variable} could not be used ({})", gap.reason.code()));
-        if !why.contains(&gap.reason.code()) {
-            why.push(gap.reason.code());
+        let code = gap.reason.code();
+        reason.to_mut().push_str(&format!("; a result for {variable} could not be used ({code})"));
+        if !why.contains(&code) {
+            why.push(code);
         }
     }
-    CriterionReport { id, kind, verdict: j.verdict, reason, why, text, evidence: j.evidence, needs: j.needs }
+    CriterionReport {
+        id: &criterion.id,
+        kind: criterion.kind,
+        verdict: j.verdict,
+        reason,
+        why,
+        text: &criterion.text.en,
+        evidence: j.evidence,
+        needs: j.needs,
+    }
 }
 
 /// The union over the open criteria: results first, in the trial's order, then consent, then what a
 /// person has to attest.
-fn all_needs(trial: &Trial, judged: &[Judged], blocked: &[&'static str]) -> Vec<String> {
+fn all_needs(trial: &Trial, criteria: &[CriterionReport<'_>], blocked: &[&'static str]) -> Vec<String> {
     let rank = |need: &str| {
         if need == "consent" {
             (1, 0)
@@ -234,61 +327,55 @@ fn all_needs(trial: &Trial, judged: &[Judged], blocked: &[&'static str]) -> Vec<
             (0, trial.variable(need).map_or(usize::MAX, usize::from))
         }
     };
-    let mut needs: Vec<String> = judged.iter().flat_map(|j| j.needs.iter().cloned()).collect();
-    needs.extend(blocked.iter().map(|_| IDENTITY.to_owned()));
-    needs.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
+    let named = criteria.iter().flat_map(|c| c.needs.iter().map(String::as_str));
+    let mut needs: Vec<_> = named.chain(blocked.iter().map(|_| IDENTITY)).map(|n| (rank(n), n)).collect();
+    needs.sort_unstable();
     needs.dedup();
-    needs
+    needs.into_iter().map(|(_, need)| need.to_owned()).collect()
 }
 
 /// What the scores are computed from.
 fn inputs(chart: &Chart<'_>) -> score::Inputs {
     let trial = chart.trial;
-    let measured = |id: &str| trial.variable(id).and_then(|v| chart.measurement(v).ok());
+    let of = &trial.inputs;
+    let measured = |variable: Option<Index>| chart.measurement(variable?).ok();
     // Inputs of one score that lie too far apart are not combined: the older ones are left out.
-    let newest =
-        score_variables(trial).filter_map(|v| chart.measurement(v).ok()).map(|m| m.effective.last).max();
-    let oldest = trial.max_spread_days.zip(newest).map(|(days, newest)| days_before(newest, days));
-    let value = |id: &str| {
-        measured(id).filter(|m| oldest.is_none_or(|oldest| m.effective.first >= oldest)).map(|m| m.value)
+    let newest = || of.measured.iter().filter_map(|v| measured(Some(*v))).map(|m| m.effective.last).max();
+    let oldest = trial.max_spread_days.and_then(|days| Some(days_before(newest()?, days)));
+    let value = |variable: Option<Index>| {
+        measured(variable)
+            .filter(|m| oldest.is_none_or(|oldest| m.effective.first >= oldest))
+            .map(|m| m.value)
     };
-    let answer = |id: &str| -> Option<&str> {
-        let index = trial.variable(id)?;
+    let answer = |variable: Option<Index>| -> Option<&str> {
+        let index = variable?;
         let answer = chart.answer(index, None).ok()?;
         Some(trial.variables[index as usize].coded()?.answers[answer.answer as usize].id.as_str())
     };
-    let yes = |id: &str| answer(id).map(|a| a == "yes");
     score::Inputs {
-        bilirubin_total: value("bilirubin_total"),
-        inr: value("inr"),
-        creatinine: value("creatinine"),
-        sodium: value("sodium"),
-        albumin: value("albumin"),
-        ast: value("ast"),
-        alt: value("alt"),
-        platelets: value("platelets"),
-        pt_prolongation: prolongation(value("pt"), trial.site.pt_control_s),
+        bilirubin_total: value(of.bilirubin_total),
+        inr: value(of.inr),
+        creatinine: value(of.creatinine),
+        sodium: value(of.sodium),
+        albumin: value(of.albumin),
+        ast: value(of.ast),
+        alt: value(of.alt),
+        platelets: value(of.platelets),
+        pt_prolongation: prolongation(value(of.pt), trial.site.pt_control_s),
         age: chart.age(),
         sex: chart.sex().map(|s| match s {
             Sex::Female => score::Sex::Female,
             Sex::Male => score::Sex::Male,
         }),
         dialysis: dialysis(chart),
-        ascites: answer("ascites").and_then(|a| a.parse().ok()),
-        encephalopathy: answer("encephalopathy").and_then(|a| a.parse().ok()),
-        pbc_or_psc: yes("pbc_or_psc"),
-        etiology: answer("etiology").and_then(|a| a.parse().ok()),
-        ast_uln: measured("ast").and_then(|m| m.upper_normal),
-        clif_of: value("clif_of"),
-        wbc: value("wbc"),
+        ascites: answer(of.ascites).and_then(|a| a.parse().ok()),
+        encephalopathy: answer(of.encephalopathy).and_then(|a| a.parse().ok()),
+        pbc_or_psc: answer(of.pbc_or_psc).map(|a| a == "yes"),
+        etiology: answer(of.etiology).and_then(|a| a.parse().ok()),
+        ast_uln: measured(of.ast).and_then(|m| m.upper_normal),
+        clif_of: value(of.clif_of),
+        wbc: value(of.wbc),
     }
-}
-
-fn score_variables(trial: &Trial) -> impl Iterator<Item = u16> + '_ {
-    crate::protocol::check::SCORE_INPUTS
-        .iter()
-        .filter_map(|(id, _)| trial.variable(id))
-        .filter(|v| trial.variables[*v as usize].measured().is_some())
 }
 
 /// Seconds over the laboratory's control; without the control there is none.
@@ -297,68 +384,40 @@ fn prolongation(pt: Option<Interval>, control: Option<Decimal>) -> Option<Interv
     Some(Interval::exactly(seconds.max(Decimal::ZERO)))
 }
 
-fn number(value: Decimal) -> serde_json::Value {
-    // A conversion may leave 28 digits; six decimals are more than any laboratory reports.
-    let text = value.round_dp(6).normalize().to_string();
-    text.parse::<serde_json::Number>().map_or(serde_json::Value::Null, serde_json::Value::Number)
-}
-
-fn variables(chart: &Chart<'_>, inputs: &score::Inputs) -> Variables {
-    let mut all = Vec::new();
-    for (index, variable) in chart.trial.variables.iter().enumerate() {
+fn variables<'t>(trial: &'t Trial, chart: &Chart<'_>, inputs: &score::Inputs) -> Variables<'t> {
+    let mut all = Vec::with_capacity(trial.variables.len() + 3);
+    for (index, variable) in trial.variables.iter().enumerate() {
         let report = if let Some(measured) = variable.measured() {
-            let Ok(m) = chart.measurement(index as u16) else { continue };
-            let exact = m.value.exact().map(number);
-            let bound = |b: crate::clinical::interval::Bound| {
-                exact.is_none().then(|| b.value().map(number)).flatten()
-            };
+            let Ok(m) = chart.measurement(index as Index) else { continue };
             VariableReport {
-                low: bound(m.value.low),
-                high: bound(m.value.high),
-                value: exact.clone(),
-                unit: Some(measured.unit.clone()),
-                effective: Some(m.effective.text.to_string()),
-                source: Some(m.source.reference.to_string()),
-                version: m.source.version.as_deref().map(str::to_owned),
+                unit: Some(&measured.unit),
+                effective: Some(m.effective.text.clone()),
                 received: Some(m.received.clone()),
-                flag: m.flag.as_deref().map(str::to_owned),
+                flag: m.flag.clone(),
+                ..VariableReport::from(&m.source).range(&m.value)
             }
         } else {
             let Some(coded) = variable.coded() else { continue };
-            let Ok(a) = chart.answer(index as u16, None) else { continue };
+            let Ok(a) = chart.answer(index as Index, None) else { continue };
             VariableReport {
-                value: Some(coded.answers[a.answer as usize].id.clone().into()),
-                effective: Some(a.effective.text.to_string()),
-                source: Some(a.source.reference.to_string()),
-                version: a.source.version.as_deref().map(str::to_owned),
+                value: Some(Value::Word(&coded.answers[a.answer as usize].id)),
+                effective: Some(a.effective.text.clone()),
                 received: Some(a.received.clone()),
-                ..VariableReport::default()
+                ..VariableReport::from(&a.source)
             }
         };
-        all.push((variable.id.clone(), report));
+        all.push((variable.id.as_str(), report));
     }
-    let person = |value: serde_json::Value| VariableReport {
-        value: Some(value),
-        source: chart.person.map(|p| p.source.reference.to_string()),
-        version: chart.person.and_then(|p| p.source.version.as_deref().map(str::to_owned)),
-        ..VariableReport::default()
-    };
+    let person = || chart.person.map_or_else(VariableReport::default, |p| VariableReport::from(&p.source));
     if let Some(sex) = chart.sex() {
-        all.push(("sex".into(), person(if sex == Sex::Female { "female" } else { "male" }.into())));
+        all.push(("sex", VariableReport { value: Some(Value::Word(sex_word(sex))), ..person() }));
     }
     if let Some(age) = inputs.age {
-        let mut report = person(serde_json::Value::Null);
-        report.value = age.exact().map(number);
-        if report.value.is_none() {
-            report.low = age.low.value().map(number);
-            report.high = age.high.value().map(number);
-        }
-        report.unit = Some("a".into());
-        all.push(("age".into(), report));
+        all.push(("age", VariableReport { unit: Some("a"), ..person().range(&age) }));
     }
     if let Some(dialysis) = inputs.dialysis {
-        let report = VariableReport { value: Some(dialysis.into()), ..VariableReport::default() };
-        all.push(("dialysis".into(), report));
+        let report = VariableReport { value: Some(Value::Flag(dialysis)), ..VariableReport::default() };
+        all.push(("dialysis", report));
     }
     Variables(all)
 }

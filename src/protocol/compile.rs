@@ -4,6 +4,7 @@ use super::allocation::{self, Allocation, Known, Problem};
 use super::codes::{Codes, Target};
 use super::document::{Definition, File, Finding, Severity, SiteFile};
 use super::factor::Factor;
+use super::inputs::ScoreInputs;
 use super::rule::{Rule, Scope};
 use super::schema::{self, CriterionKind};
 use super::site::Site;
@@ -36,6 +37,8 @@ pub struct Trial {
     pub scores: Vec<&'static str>,
     pub score_options: score::Options,
     pub max_spread_days: Option<u32>,
+    /// What the scores are computed from.
+    pub inputs: ScoreInputs,
     pub codes: Codes,
     pub site: Site,
     /// `sha256:…` of the definition's files.
@@ -167,6 +170,7 @@ impl<'a> Compiler<'a> {
         let criteria = self.criteria(&variables, &variable_index, &value_set_index, &scores.0);
         let allocation = self.allocation(&variables, &scores.0);
         let masking = self.masking();
+        let inputs = ScoreInputs::find(&variables, &variable_index, &value_set_index);
         Some(Trial {
             study,
             arms: files.iter().flat_map(|f| f.document.arm.iter().cloned()).collect(),
@@ -181,6 +185,7 @@ impl<'a> Compiler<'a> {
             scores: scores.0,
             score_options: scores.1,
             max_spread_days: scores.2,
+            inputs,
             codes: std::mem::take(&mut self.codes),
             site,
             hash: self.definition.hash.clone(),

@@ -7,6 +7,7 @@ pub mod compile;
 mod contradiction;
 pub mod document;
 pub mod factor;
+pub mod inputs;
 pub mod rule;
 pub mod schema;
 pub mod site;

@@ -1,9 +1,10 @@
 //! ALBI: albumin and bilirubin, nothing else.
 
 use super::inputs::Inputs;
+use super::number::round;
 use super::options::Options;
 use super::result::{Score, Status};
-use super::span::{BILIRUBIN_UMOL, Span, dec, open, round, weighted};
+use super::span::{BILIRUBIN_UMOL, Span, dec, open, weighted};
 use rust_decimal::Decimal;
 
 // # Source

@@ -1,9 +1,10 @@
 //! APRI: AST over its upper limit of normal, and platelets.
 
 use super::inputs::Inputs;
+use super::number::round;
 use super::options::Options;
 use super::result::{Detail, Score};
-use super::span::{Span, dec, open, round};
+use super::span::{Span, dec, open};
 use rust_decimal::Decimal;
 
 // # Source

@@ -1,8 +1,9 @@
 //! FIB-4: age, transaminases and platelets.
 
 use super::inputs::Inputs;
+use super::number::round;
 use super::result::Score;
-use super::span::{Span, open, round};
+use super::span::{Span, open};
 use rust_decimal::Decimal;
 
 // # Source

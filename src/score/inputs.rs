@@ -93,10 +93,11 @@ macro_rules! words {
         impl FromStr for $name {
             type Err = UnknownWord;
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text.trim().to_ascii_lowercase().as_str() {
-                    $($word $(| $synonym)* => Ok($name::$variant),)+
-                    _ => Err(UnknownWord { variable: $variable, expected: $expected }),
-                }
+                let text = text.trim();
+                $(if [$word $(, $synonym)*].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+                    return Ok($name::$variant);
+                })+
+                Err(UnknownWord { variable: $variable, expected: $expected })
             }
         }
     };

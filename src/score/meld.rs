@@ -1,7 +1,8 @@
 //! What the MELD scores share: the floors, creatinine's cap, dialysis, and MELD(i).
 
 use super::inputs::Inputs;
-use super::span::{Span, dec, open, round, weighted};
+use super::number::{Logarithms, round};
+use super::span::{Span, dec, open, weighted};
 use rust_decimal::Decimal;
 
 pub(super) const FLOOR: Decimal = Decimal::ONE;
@@ -64,15 +65,15 @@ impl MeldI {
     // OPTN policy 9.1.D (2016-01-11 to 2023-07-12); coefficients of Wiesner 2003, doi 10.1053/gast.2003.50016
     // > MELD(i) = 0.957 x ln(Cr) + 0.378 x ln(bilirubin) + 1.120 x ln(INR) + 0.643
     // Bilirubin, INR and creatinine are at least 1.0, creatinine at most 4.0 mg/dL, and 4.0 on dialysis.
-    pub fn of(inputs: &Inputs) -> Self {
+    pub fn of(inputs: &Inputs, logarithms: &Logarithms) -> Self {
         let laboratory = Laboratory::of(inputs, const { dec("4") });
         let bracket = || {
             weighted(
                 const { dec("0.643") },
                 &[
-                    (const { dec("0.957") }, laboratory.creatinine.ln()?),
-                    (const { dec("0.378") }, laboratory.bilirubin?.ln()?),
-                    (const { dec("1.120") }, laboratory.inr?.ln()?),
+                    (const { dec("0.957") }, laboratory.creatinine.ln(logarithms)?),
+                    (const { dec("0.378") }, laboratory.bilirubin?.ln(logarithms)?),
+                    (const { dec("1.120") }, laboratory.inr?.ln(logarithms)?),
                 ],
             )
         };
@@ -89,7 +90,9 @@ impl MeldI {
     // > rounded to the tenth decimal place and then multiplied by 10
     pub fn rounded(&self) -> Option<Span> {
         let bracket = self.bracket?;
-        Some(Span { low: round(bracket.low, 1) * TEN, high: round(bracket.high, 1) * TEN })
+        let low = round(bracket.low, 1) * TEN;
+        let high = if bracket.is_exact() { low } else { round(bracket.high, 1) * TEN };
+        Some(Span { low, high })
     }
 
     /// The open inputs of a score that adds one more to MELD(i).

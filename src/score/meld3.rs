@@ -2,8 +2,9 @@
 
 use super::inputs::{Inputs, Sex};
 use super::meld::{Laboratory, integer};
+use super::number::{Logarithms, round};
 use super::result::{Detail, Score};
-use super::span::{Span, dec, round, weighted};
+use super::span::{Span, dec, weighted};
 use crate::clinical::interval::Interval;
 use rust_decimal::Decimal;
 
@@ -53,7 +54,7 @@ fn adolescent(age: Option<Interval>) -> Option<bool> {
 // The formula is linear in each of ln(bilirubin), 137 - Na, 3.5 - albumin, ln(creatinine), ln(INR) and the
 // sex term when the others are held, and falls into blocks that share no input: the extremes of the
 // sum are the sums of the blocks' extremes, and each block's are at its corners.
-pub(super) fn score(inputs: &Inputs) -> Score {
+pub(super) fn score(inputs: &Inputs, logarithms: &Logarithms) -> Score {
     let laboratory = Laboratory::of(inputs, CREATININE_CAP);
     let sodium = Span::clamped(inputs.sodium, SODIUM_FLOOR, SODIUM_CAP);
     let albumin = Span::clamped(inputs.albumin, ALBUMIN_FLOOR, ALBUMIN_CAP);
@@ -67,14 +68,14 @@ pub(super) fn score(inputs: &Inputs) -> Score {
     let female = Span { low: Decimal::from(surely as u8), high: Decimal::from(possibly as u8) };
     let raw = || {
         let one = Decimal::ONE;
-        let a = Span::corners(laboratory.bilirubin?.ln()?, sodium, bilirubin_sodium)?;
-        let b = Span::corners(laboratory.creatinine.ln()?, albumin, creatinine_albumin)?;
+        let a = Span::corners(laboratory.bilirubin?.ln(logarithms)?, sodium, bilirubin_sodium)?;
+        let b = Span::corners(laboratory.creatinine.ln(logarithms)?, albumin, creatinine_albumin)?;
         weighted(
             const { dec("6") },
             &[
                 (one, a),
                 (one, b),
-                (const { dec("9.09") }, laboratory.inr?.ln()?),
+                (const { dec("9.09") }, laboratory.inr?.ln(logarithms)?),
                 (const { dec("1.33") }, female),
             ],
         )

@@ -3,8 +3,9 @@
 
 use super::inputs::Inputs;
 use super::meld::MeldI;
+use super::number::round;
 use super::result::Score;
-use super::span::{Span, dec, round};
+use super::span::{Span, dec};
 use rust_decimal::Decimal;
 
 const SODIUM_FLOOR: Decimal = dec("125");

@@ -1,9 +1,10 @@
 //! The MELD of 2000 and 2001, with the cause of the liver disease. Not rounded, not capped.
 
 use super::inputs::{Etiology, Inputs};
+use super::number::{Logarithms, round};
 use super::options::Options;
 use super::result::Score;
-use super::span::{Span, dec, open, round, weighted};
+use super::span::{Span, dec, open, weighted};
 use crate::clinical::interval::Interval;
 use rust_decimal::Decimal;
 
@@ -13,7 +14,7 @@ use rust_decimal::Decimal;
 // > (aetiology: 0 if cholestatic or alcoholic, 1 otherwise)
 // Later use sets values below 1 to 1 (`Options::meld_original_floor`). Dialysis is a rule of UNOS and
 // has no part here, nor has a cap on creatinine.
-pub(super) fn score(inputs: &Inputs, options: &Options) -> Score {
+pub(super) fn score(inputs: &Inputs, options: &Options, logarithms: &Logarithms) -> Score {
     let read = |input: Option<Interval>| match options.meld_original_floor {
         true => Span::floored(input, Decimal::ONE),
         false => Span::positive(input),
@@ -29,9 +30,9 @@ pub(super) fn score(inputs: &Inputs, options: &Options) -> Score {
         weighted(
             Decimal::ZERO,
             &[
-                (const { dec("3.78") }, bilirubin?.ln()?),
-                (const { dec("11.2") }, inr?.ln()?),
-                (const { dec("9.57") }, creatinine?.ln()?),
+                (const { dec("3.78") }, bilirubin?.ln(logarithms)?),
+                (const { dec("11.2") }, inr?.ln(logarithms)?),
+                (const { dec("9.57") }, creatinine?.ln(logarithms)?),
                 (const { dec("6.43") }, other),
             ],
         )

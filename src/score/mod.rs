@@ -21,6 +21,7 @@ mod meld_na;
 mod meld_na_kim2008;
 mod meld_original;
 mod meld_unos;
+mod number;
 mod options;
 mod result;
 mod span;
@@ -119,20 +120,21 @@ impl Serialize for Scores {
 
 /// All scores. Never fails: what cannot be computed is [`Status::Unknown`] and names what it lacks.
 pub fn all(inputs: &Inputs, options: &Options) -> Scores {
-    let meld_i = meld::MeldI::of(inputs);
+    let logarithms = &number::Logarithms::new();
+    let meld_i = meld::MeldI::of(inputs, logarithms);
     Scores {
         always: [
-            meld_original::score(inputs, options),
+            meld_original::score(inputs, options, logarithms),
             meld_unos::score(&meld_i),
             meld_na::score(inputs, &meld_i),
-            meld3::score(inputs),
+            meld3::score(inputs, logarithms),
             child_pugh::score(inputs, options.child_pugh),
             albi::score(inputs, options),
             fib4::score(inputs),
             apri::score(inputs, options),
-            ukeld::score(inputs),
+            ukeld::score(inputs, logarithms),
             meld_na_kim2008::score(inputs, &meld_i),
         ],
-        clif_c_aclf: inputs.clif_of.map(|_| clif_c_aclf::score(inputs)),
+        clif_c_aclf: inputs.clif_of.map(|_| clif_c_aclf::score(inputs, logarithms)),
     }
 }

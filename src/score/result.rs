@@ -1,6 +1,7 @@
 //! A score as it is reported: known, a range, or unknown, and what would make it known.
 
-use super::span::{Span, float};
+use super::number::{float, round_half_even};
+use super::span::Span;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -119,7 +120,7 @@ impl Score {
             Some(raw) if raw.is_exact() => Score {
                 // Twelve decimals are more than any input carries and hide the last bit of a logarithm,
                 // in which mathematical libraries differ.
-                raw: Some(float(raw.low.round_dp(12))),
+                raw: Some(float(round_half_even(raw.low, 12))),
                 ..Score::known(report(raw.low))
             },
             Some(raw) => Score::range(report(raw.low), report(raw.high), names(open)),

@@ -3,9 +3,11 @@
 //! Everything is decimal but the logarithm, so that a tie at a rounding step is a tie and not the last
 //! bit of a float. Arithmetic here is checked: an absurd number gives `None`, never a panic.
 
+use super::number::{Logarithms, log10, root, round_half_even};
 use crate::clinical::interval::{Bound, Interval};
-use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
-use rust_decimal::{Decimal, RoundingStrategy};
+use crate::clinical::number::{equal, order};
+use rust_decimal::Decimal;
+use std::cmp::Ordering;
 
 /// A decimal literal, read when the program is compiled: `dec("-0.957")`.
 pub(super) const fn dec(text: &str) -> Decimal {
@@ -45,7 +47,7 @@ impl Span {
     }
 
     pub fn is_exact(self) -> bool {
-        self.low == self.high
+        equal(self.low, self.high)
     }
 
     pub fn hull(self, other: Span) -> Span {
@@ -55,52 +57,58 @@ impl Span {
     /// An input that the score clamps on both sides: when it is missing, all that the clamps allow.
     pub fn clamped(input: Option<Interval>, floor: Decimal, cap: Decimal) -> Span {
         let input = possible(input).unwrap_or(Interval::ANY);
-        Span {
-            low: input.low.value().map_or(floor, |x| x.clamp(floor, cap)),
-            high: input.high.value().map_or(cap, |x| x.clamp(floor, cap)),
+        let clamp = |x: Decimal| match (order(x, floor), order(x, cap)) {
+            (Ordering::Less, _) => floor,
+            (_, Ordering::Greater) => cap,
+            _ => x,
+        };
+        if let Some(x) = input.exact() {
+            return Span::exactly(clamp(x));
         }
+        Span { low: input.low.value().map_or(floor, clamp), high: input.high.value().map_or(cap, clamp) }
     }
 
     /// An input that the score clamps from below only; `None` where it has no upper end.
     pub fn floored(input: Option<Interval>, floor: Decimal) -> Option<Span> {
         let input = possible(input)?;
+        if let Some(x) = input.exact() {
+            return Some(Span::exactly(greatest(x, floor)));
+        }
         Some(Span {
-            low: input.low.value().map_or(floor, |x| x.max(floor)),
-            high: input.high.value()?.max(floor),
+            low: input.low.value().map_or(floor, |x| greatest(x, floor)),
+            high: greatest(input.high.value()?, floor),
         })
     }
 
     /// An input that the score does not clamp, and takes the logarithm of or divides by; `None` where
     /// an end is open or the range reaches down to zero.
     pub fn positive(input: Option<Interval>) -> Option<Span> {
-        Self::not_negative(input).filter(|span| span.low > Decimal::ZERO)
+        Self::not_negative(input).filter(|span| !span.low.is_zero())
     }
 
     /// An input that the score does not clamp; `None` where an end is open.
     pub fn not_negative(input: Option<Interval>) -> Option<Span> {
         let input = possible(input)?;
         let span = Span { low: input.low.value()?, high: input.high.value()? };
-        (span.low >= Decimal::ZERO).then_some(span)
+        (!is_negative(span.low)).then_some(span)
     }
 
     /// Multiplies by a positive factor and drops what a conversion there and back leaves behind
     /// (34 umol/L / 17.1 * 17.1 is 34 again, not 33.99...99).
     pub fn scaled(self, factor: Decimal) -> Option<Span> {
-        let f = |x: Decimal| x.checked_mul(factor).map(|x| x.round_dp(9));
-        Some(Span { low: f(self.low)?, high: f(self.high)? })
+        self.rising(|x| Some(round_half_even(x.checked_mul(factor)?, 9)))
     }
 
-    pub fn ln(self) -> Option<Span> {
-        self.rising(|x| Decimal::from_f64_retain(x.to_f64()?.ln()))
+    pub fn ln(self, logarithms: &Logarithms) -> Option<Span> {
+        self.rising(|x| logarithms.ln(x))
     }
 
     pub fn log10(self) -> Option<Span> {
-        self.rising(|x| Decimal::from_f64_retain(x.to_f64()?.log10()))
+        self.rising(log10)
     }
 
-    /// Square root. The shortest decimal of the float is taken, so that the root of 1.44 is 1.2.
     pub fn sqrt(self) -> Option<Span> {
-        self.rising(|x| Decimal::from_f64(x.to_f64()?.sqrt()))
+        self.rising(root)
     }
 
     fn rising(self, f: impl Fn(Decimal) -> Option<Decimal>) -> Option<Span> {
@@ -135,9 +143,18 @@ impl Span {
 pub(super) fn possible(input: Option<Interval>) -> Option<Interval> {
     input.filter(|x| match x.high {
         Bound::Unbounded => true,
-        Bound::Including(high) => high >= Decimal::ZERO,
-        Bound::Excluding(high) => high > Decimal::ZERO,
+        Bound::Including(high) => !is_negative(high),
+        Bound::Excluding(high) => !is_negative(high) && !high.is_zero(),
     })
+}
+
+/// A zero is not negative, whatever its sign.
+fn is_negative(x: Decimal) -> bool {
+    x.mantissa() < 0
+}
+
+fn greatest(x: Decimal, y: Decimal) -> Decimal {
+    if order(x, y) == Ordering::Greater { x } else { y }
 }
 
 /// Is there more than one value, or none, for this input?
@@ -148,18 +165,22 @@ pub(super) fn open(span: Option<Span>) -> bool {
 /// `constant + sum of coefficient * term`: monotone in every term, so the two extremes suffice.
 pub(super) fn weighted(constant: Decimal, terms: &[(Decimal, Span)]) -> Option<Span> {
     let (mut low, mut high) = (constant, constant);
+    // As long as nothing is open the two ends are one number, and one sum is enough.
+    let mut exact = true;
     for &(coefficient, term) in terms {
         let a = coefficient.checked_mul(term.low)?;
+        if exact && term.is_exact() {
+            low = low.checked_add(a)?;
+            continue;
+        }
+        if exact {
+            (exact, high) = (false, low);
+        }
         let b = if term.is_exact() { a } else { coefficient.checked_mul(term.high)? };
         low = low.checked_add(a.min(b))?;
         high = high.checked_add(a.max(b))?;
     }
-    Some(Span { low, high })
-}
-
-/// Rounds half up (away from zero) on the decimal representation.
-pub(super) fn round(x: Decimal, places: u32) -> Decimal {
-    x.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero)
+    Some(Span { low, high: if exact { low } else { high } })
 }
 
 /// The float nearest to a decimal: `3.89` is written as 3.89 and not as its neighbour.

@@ -3,10 +3,11 @@
 //! Numbers lie in one list a column and texts in one run of bytes a column, so that a row costs no
 //! allocation of its own, and rows made elsewhere are added by copying.
 
-use super::row::{Cells, Columns, Name, Number, Type};
+use super::row::{Cells, Columns, Name, Type};
 use crate::eligibility::Screening;
 use crate::score;
 use chrono::NaiveDate;
+use rust_decimal::Decimal;
 use std::ops::Range;
 
 /// Rows that threads usually make at a time: room for them is made at once.
@@ -187,11 +188,8 @@ impl Cells for Filling<'_> {
         }
     }
 
-    fn number(&mut self, _: Name<'_>, cell: Option<Number<'_>>) {
-        let float = cell.and_then(|number| match number {
-            Number::Json(number) => number.as_f64(),
-            Number::Decimal(decimal) => Some(score::float(decimal)),
-        });
+    fn number(&mut self, _: Name<'_>, cell: Option<Decimal>) {
+        let float = cell.map(score::float);
         match self.cell(float.is_some()) {
             Cell::Number(cells) => cells.extend(float),
             _ => unreachable!("{TYPES}"),

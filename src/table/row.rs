@@ -6,12 +6,12 @@
 
 use crate::eligibility::Screening;
 use crate::eligibility::decide::Verdict;
-use crate::eligibility::screening::{CriterionReport, VariableReport};
+use crate::eligibility::screening::{CriterionReport, Value, VariableReport};
 use crate::protocol::Trial;
 use crate::score::{Score, Status};
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use serde_json::Value;
+use rust_decimal::prelude::ToPrimitive;
 
 /// What the cells of a column hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) trait Cells {
     fn source(&mut self, name: Name<'_>, cell: Option<(&str, Option<&str>)>);
     /// `None` where there is no list, which is not the same as an empty one.
     fn words<'w>(&mut self, name: Name<'_>, cell: Option<impl Iterator<Item = &'w str>>);
-    fn number(&mut self, name: Name<'_>, cell: Option<Number<'_>>);
+    fn number(&mut self, name: Name<'_>, cell: Option<Decimal>);
     fn whole(&mut self, name: Name<'_>, cell: Option<i32>);
     fn flag(&mut self, name: Name<'_>, cell: Option<bool>);
     fn day(&mut self, name: Name<'_>, cell: Option<NaiveDate>);
@@ -74,13 +74,6 @@ pub(super) trait Cells {
 
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a>(pub &'a str, pub &'static str);
-
-/// A decimal, as the screening holds it.
-#[derive(Clone, Copy)]
-pub(super) enum Number<'a> {
-    Json(&'a serde_json::Number),
-    Decimal(Decimal),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Values {
@@ -160,7 +153,7 @@ impl Columns {
         }
         // The screening leaves out what has no value, and keeps the order.
         let mut reports = s.map_or(&[][..], |s| &s.variables.0).iter().peekable();
-        let mut report = |id: &str| reports.next_if(|(name, _)| name == id).map(|(_, report)| report);
+        let mut report = |id: &str| reports.next_if(|(name, _)| *name == id).map(|(_, report)| report);
         for (id, values) in &self.variables {
             match values {
                 Values::Measured => measured(id, report(id), to),
@@ -219,9 +212,9 @@ fn origin<C: Cells>(id: &str, r: Option<&VariableReport>, to: &mut C) {
 fn score<C: Cells>(name: &str, band: Band, s: Option<&Score>, to: &mut C) {
     let class = |of: fn(&Score) -> Option<char>| s.and_then(of).and_then(letter);
     let grade = |of: fn(&Score) -> Option<u8>| s.and_then(of).map(i32::from);
-    to.number(Name(name, ""), s.and_then(|s| s.value).map(Number::Decimal));
-    to.number(Name(name, "_low"), s.and_then(|s| s.low).map(Number::Decimal));
-    to.number(Name(name, "_high"), s.and_then(|s| s.high).map(Number::Decimal));
+    to.number(Name(name, ""), s.and_then(|s| s.value));
+    to.number(Name(name, "_low"), s.and_then(|s| s.low));
+    to.number(Name(name, "_high"), s.and_then(|s| s.high));
     match band {
         Band::Nothing => {}
         Band::Class => {
@@ -254,15 +247,12 @@ fn letter(class: char) -> Option<&'static str> {
     }
 }
 
-fn number(value: &Option<Value>) -> Option<Number<'_>> {
-    match value {
-        Some(Value::Number(number)) => Some(Number::Json(number)),
-        _ => None,
-    }
+fn number(value: &Option<Value<'_>>) -> Option<Decimal> {
+    value.as_ref()?.as_number()
 }
 
-fn whole(value: &Option<Value>) -> Option<i32> {
-    i32::try_from(value.as_ref()?.as_i64()?).ok()
+fn whole(value: &Option<Value<'_>>) -> Option<i32> {
+    number(value)?.to_i32()
 }
 
 /// As the JSON writes it.
@@ -330,7 +320,7 @@ impl Cells for List {
     fn words<'w>(&mut self, name: Name<'_>, _: Option<impl Iterator<Item = &'w str>>) {
         self.add(name, Type::Words);
     }
-    fn number(&mut self, name: Name<'_>, _: Option<Number<'_>>) {
+    fn number(&mut self, name: Name<'_>, _: Option<Decimal>) {
         self.add(name, Type::Number);
     }
     fn whole(&mut self, name: Name<'_>, _: Option<i32>) {

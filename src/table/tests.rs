@@ -44,7 +44,7 @@ fn cohort(trial: &Trial) -> Vec<Screening> {
 }
 
 /// Resources of `Patient/p`, as JSON.
-fn patient(trial: &Trial, resources: &[&str]) -> Screening {
+fn patient<'t>(trial: &'t Trial, resources: &[&str]) -> Screening<'t> {
     let mut all = screened(trial, |collection| {
         for resource in resources {
             collection.add(resource.as_bytes(), "test").expect("JSON");
@@ -305,7 +305,7 @@ fn formulas_are_disarmed_and_numbers_stay() {
         let mut one = patient(&trial, &[MAN, &bilirubin(quantity)]);
         one.subject = subject.into();
         for (name, report) in &mut one.variables.0 {
-            if name == "bilirubin_total"
+            if *name == "bilirubin_total"
                 && let Some(r) = &mut report.received
             {
                 r.value = received.into();
@@ -520,7 +520,7 @@ fn a_row_of_another_trial_is_not_shifted() {
     let trial = Trial::shipped();
     let mut one = patient(&trial, &[MAN]);
     one.criteria.remove(0);
-    one.variables.0.retain(|(name, _)| name != "sex");
+    one.variables.0.retain(|(name, _)| *name != "sex");
     let got = cells(&trial, one);
     assert_eq!(got.get("I1"), None);
     assert_eq!(got.get("sex"), None);

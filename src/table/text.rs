@@ -10,11 +10,12 @@
 //! OWASP, "CSV Injection": cells that begin with `=`, `+`, `-`, `@`, tab or carriage return (and, in
 //! some locales, the full-width forms of the four) are taken for formulas.
 
-use super::row::{Cells, Columns, Name, Number};
+use super::row::{Cells, Columns, Name};
 use crate::clinical::number;
 use crate::eligibility::Screening;
 use crate::score;
 use chrono::{Datelike, NaiveDate};
+use rust_decimal::Decimal;
 use std::io::Write;
 
 /// Appends the names of the columns and a line break.
@@ -125,13 +126,11 @@ impl Cells for Line<'_> {
         }
     }
 
-    fn number(&mut self, _: Name<'_>, cell: Option<Number<'_>>) {
+    fn number(&mut self, _: Name<'_>, cell: Option<Decimal>) {
         self.begin();
-        match cell {
-            Some(Number::Json(number)) => self.to.extend_from_slice(number.as_str().as_bytes()),
-            Some(Number::Decimal(decimal)) => serde_json::to_writer(&mut *self.to, &score::Number(decimal))
-                .expect("a Vec takes every byte, and a float of a decimal is finite"),
-            None => {}
+        if let Some(decimal) = cell {
+            serde_json::to_writer(&mut *self.to, &score::Number(decimal))
+                .expect("a Vec takes every byte, and a float of a decimal is finite");
         }
     }
 

@@ -202,7 +202,7 @@ impl Lookup for Drugs {
 }
 
 /// Through the same core as a real patient, the last version of each resource alone.
-fn screened(case: &Case, trial: &Trial, as_of: NaiveDate) -> Screening {
+fn screened<'t>(case: &Case, trial: &'t Trial, as_of: NaiveDate) -> Screening<'t> {
     let name = |resource: &Value| {
         format!(
             "{}/{}",

@@ -47,7 +47,7 @@ fn a_number_is_the_float_nearest_to_it() {
         "383442.78408619747", "1961976941.5762462", "6905606998526630.89",
     ];
     for text in table {
-        assert_eq!(span::float(d(text)), text.parse::<f64>().expect("a float"), "{text}");
+        assert_eq!(number::float(d(text)), text.parse::<f64>().expect("a float"), "{text}");
     }
 }
 

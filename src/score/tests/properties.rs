@@ -182,6 +182,6 @@ proptest! {
     fn a_float_is_the_decimal_that_was_written(mantissa in any::<i64>(), scale in 0u32..=15) {
         let x = Decimal::new(mantissa, scale);
         let nearest: f64 = x.to_string().parse().expect("a decimal is a float's text");
-        prop_assert_eq!(super::super::span::float(x), nearest);
+        prop_assert_eq!(super::super::number::float(x), nearest);
     }
 }

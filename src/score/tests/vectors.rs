@@ -173,7 +173,7 @@ fn optional_scores() {
         let raw = Decimal::try_from(got.raw.expect("known")).expect("finite");
         assert!(near(raw, &row["expected"], &row["tolerance"]), "{raw} for {row:?}");
         let value = got.value.expect("known");
-        assert_eq!(value, super::super::span::round(raw, places), "{row:?}");
+        assert_eq!(value, super::super::number::round(raw, places), "{row:?}");
         assert!(near(value, &row["source_expected"], "0.5"), "{value} for {row:?}");
     }
 }
