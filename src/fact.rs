@@ -277,6 +277,41 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 31] = [
+        Reason::NotJson,
+        Reason::Encoding,
+        Reason::TooDeep,
+        Reason::DuplicateKey,
+        Reason::Structure,
+        Reason::UnknownType,
+        Reason::SubjectMissing,
+        Reason::UnitMissing,
+        Reason::UnitUnknown,
+        Reason::UnitConflict,
+        Reason::Implausible,
+        Reason::ValueMissing,
+        Reason::ValueInvalid,
+        Reason::UnexpectedType,
+        Reason::DataAbsent,
+        Reason::CodeConflict,
+        Reason::SystemMissing,
+        Reason::Unmapped,
+        Reason::AnswerUnknown,
+        Reason::WrongStatus,
+        Reason::EffectiveMissing,
+        Reason::DateInvalid,
+        Reason::DateImprecise,
+        Reason::Conflict,
+        Reason::VersionConflict,
+        Reason::Unresolved,
+        Reason::Merged,
+        Reason::NotSupported,
+        Reason::NotAMessage,
+        Reason::TransactionRefused,
+        Reason::ProcessingFailed,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Reason::NotJson => "not-json",

@@ -18,6 +18,7 @@ pub mod access;
 pub mod audit;
 pub mod collection;
 pub mod eligibility;
+pub mod funnel;
 pub mod identity;
 pub mod mapping;
 pub mod normalize;

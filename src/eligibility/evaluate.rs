@@ -46,6 +46,24 @@ pub enum Why {
 }
 
 impl Why {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [Why; 14] = [
+        Why::NotFound,
+        Why::Stale,
+        Why::Conflict,
+        Why::DateImprecise,
+        Why::Unreadable,
+        Why::Straddles,
+        Why::Unconfirmed,
+        Why::DateUnknown,
+        Why::RouteUnknown,
+        Why::Unmapped,
+        Why::Unclassified,
+        Why::Unresolved,
+        Why::Hint,
+        Why::NeedsAttestation,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Why::NotFound => "not-found",
