@@ -218,7 +218,8 @@ impl Drawing {
                 (scale.of(order.excluded), Fill::Excluded),
             ],
         );
-        self.number(COLUMNS[0], y, order.excluded, if order.excluded.is_zero() { "" } else { "\u{2212}" });
+        let sign = if matches!(order.excluded, Cell::Count(1..)) { "\u{2212}" } else { "" };
+        self.number(COLUMNS[0], y, order.excluded, sign);
         self.number(COLUMNS[1], y, order.remaining_open, "");
         self.number(COLUMNS[2], y, order.remaining, "");
         self.put(format_args!("</g>"));

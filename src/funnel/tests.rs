@@ -250,6 +250,18 @@ fn nobody_is_counted_with_every_row() {
     assert!(draw(&Report::new(&counted(&[]), trial(), None)).contains("nobody was screened"));
 }
 
+/// The lists from which the zeros come have every word, in its order.
+#[test]
+fn no_reason_is_left_out() {
+    fn numbers<T: Copy>(all: &[T], number: fn(T) -> usize) -> bool {
+        all.iter().enumerate().all(|(at, one)| number(*one) == at)
+    }
+    use crate::{eligibility::evaluate, fact::Reason, identity};
+    assert!(numbers(&Reason::ALL, |r| r as usize));
+    assert!(numbers(&evaluate::Why::ALL, |w| w as usize));
+    assert!(numbers(&identity::Why::ALL, |w| w as usize));
+}
+
 #[test]
 fn what_does_not_answer_to_the_trial_is_not_counted() {
     let good = || case(&[], &[]);
@@ -431,7 +443,7 @@ fn small_counts_do_not_show_in_the_chart() {
     assert_eq!(shown(&a, 5), shown(&b, 5));
     assert_ne!(drawn(&a, 1), drawn(&b, 1));
     let svg = drawn(&a, 5);
-    assert!(svg.contains("\u{2212}&lt;5</text>"), "{svg}");
+    assert!(svg.contains(">&lt;5</text>"), "{svg}");
     assert!(svg.contains("Counts from 1 to 4 are shown as &lt;5"), "{svg}");
 }
 
