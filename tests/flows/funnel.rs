@@ -71,9 +71,10 @@ fn what_the_stored_decisions_do_not_say_is_said() {
     assert_eq!(bench.ok(&["funnel"]).json()["patients"]["total"], 2);
 
     // Judged under another definition: other questions were asked.
-    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/second-trial");
-    let ran =
-        bench.run(&["--trial", other, "funnel"]).code(13).says("2 stored decisions were made under another");
+    tiny_trial(&bench.path("tiny"));
+    let other = bench.path("tiny");
+    let ran = bench.run(&["--trial", other.to_str().expect("a path"), "funnel"]).code(13);
+    let ran = ran.says("2 stored decisions were made under another");
     assert_eq!(ran.json()["patients"]["total"], 0);
 
     // Data that came in and were not judged.
