@@ -302,7 +302,7 @@ fn grouped(cell: Cell) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, c) in digits.chars().enumerate() {
         let left = digits.len() - at;
-        if at > 0 && left % 3 == 0 && digits.as_bytes()[at - 1].is_ascii_digit() {
+        if at > 0 && left.is_multiple_of(3) && digits.as_bytes()[at - 1].is_ascii_digit() {
             text.push(',');
         }
         text.push(c);
