@@ -92,6 +92,16 @@ pub enum Why {
 }
 
 impl Why {
+    /// All of them.
+    pub const ALL: [Why; 6] = [
+        Why::Merged,
+        Why::SeeAlso,
+        Why::SharedIdentifier,
+        Why::SeveralCarriers,
+        Why::AllocatedElsewhere,
+        Why::RulingsDisagree,
+    ];
+
     pub fn code(self) -> &'static str {
         match self {
             Why::Merged => "merged",

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod bulk;
 pub mod collection;
 pub mod eligibility;
+pub mod funnel;
 pub mod identity;
 pub mod mapping;
 pub mod normalize;

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod deviation;
 pub mod doctor;
 pub mod files;
+pub mod funnel;
 pub mod hl7;
 pub mod identity;
 pub mod inbound;
@@ -158,6 +159,8 @@ pub enum Command {
     Serve,
     /// Screen FHIR files without any store
     Screen(screen::Arguments),
+    /// Whom the trial could enrol and what stops the others: counts by criterion, and a chart
+    Funnel(funnel::Arguments),
     /// Compute the scores of named variables, one NDJSON line each
     Score(score::Arguments),
     /// The stored subjects with their decisions
@@ -254,6 +257,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Import(a) => pull::import(global, a),
         Command::Serve => serve::run(global),
         Command::Screen(a) => screen::run(global, a),
+        Command::Funnel(a) => funnel::run(global, a),
         Command::Score(a) => score::run(global, a),
         Command::Subjects(a) => subjects::run(global, a),
         Command::Explain(a) => subjects::explain(global, a),

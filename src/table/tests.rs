@@ -29,13 +29,13 @@ fn project(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn screened(trial: &Trial, fill: impl FnOnce(&mut Collection<'_>)) -> Vec<Screening> {
+fn screened(trial: &Trial, fill: impl FnOnce(&mut Collection<'_>)) -> Vec<Screening<'_>> {
     let mut collection = Collection::new(trial);
     fill(&mut collection);
     collection.settle().screen(as_of()).collect()
 }
 
-fn cohort(trial: &Trial) -> Vec<Screening> {
+fn cohort(trial: &Trial) -> Vec<Screening<'_>> {
     screened(trial, |collection| {
         let folder = [project("fixtures/cohort")];
         let problems = files::read(&folder, &mut |bytes, place| collection.add(bytes, place));

@@ -10,6 +10,7 @@ mod blinding;
 mod configuration;
 mod corrections;
 mod faults;
+mod funnel;
 mod hl7;
 mod incremental;
 mod operations;

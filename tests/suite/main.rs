@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod check;
+mod funnel;
 mod golden;
 mod parsers;
 mod properties;
