@@ -402,7 +402,7 @@ impl Pipeline {
         let read = json::text(&record.body).and_then(fhir::record);
         match read {
             Ok(mut parsed) => {
-                parsed.head.id = record.key.id.as_str().into();
+                parsed.head.id = record.key.id.clone().into();
                 if matches!(parsed.body, Body::Other) && !is_resource_type(&parsed.head.resource_type) {
                     gaps.push(gap(&reference, Reason::UnknownType, &record.path, "resourceType"));
                     return;

@@ -1,16 +1,16 @@
 //! `funnel`: whom the trial could enrol and what stops the others, as counts and as a chart.
 
+use super::files::{self, How};
 use super::output::{Out, table};
 use super::shell::Shell;
-use super::files::{self, How};
 use super::{Failure, Global, Outcome, Output, exit, trial};
 use crate::bulk::To;
 use crate::funnel::{Case, Cell, CriterionRow, Funnel, Report, Unfit, draw};
 use crate::protocol::Trial;
 use clap::Args;
-use std::{fs, io};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::{fs, io};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -56,7 +56,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 
 /// Counts what the files hold.
 fn from_files(global: &Global, trial: &Trial, arguments: &Arguments, funnel: &mut Funnel) -> Outcome {
-    let unfit = |error: Unfit| io::Error::other(format!("a screening {error}; this is a fault of this program"));
+    let unfit =
+        |error: Unfit| io::Error::other(format!("a screening {error}; this is a fault of this program"));
     let to = To {
         begin: &|| Funnel::new(trial),
         render: &|screening, part| part.add(&Case::from(&screening)).map_err(unfit),

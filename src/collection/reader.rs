@@ -171,8 +171,8 @@ impl<'t> Reader<'t> {
                 resource_type: Some(Text(record.head.resource_type.to_string().into())),
                 id: Some(Text(record.head.id.to_string().into())),
                 meta: Some(Meta {
-                    version_id: record.head.version.as_deref().map(|v| Text(v.to_owned().into())),
-                    last_updated: record.head.last_updated.as_deref().map(|v| Text(v.to_owned().into())),
+                    version_id: record.head.version.clone(),
+                    last_updated: record.head.last_updated.clone(),
                 }),
                 ..Loose::default()
             };
@@ -183,8 +183,8 @@ impl<'t> Reader<'t> {
         mapped.facts.shrink_to_fit();
         // Also without facts, and without a subject: it may take back what an older version said.
         let held = Held {
-            version: record.head.version.clone(),
-            last_updated: record.head.last_updated.clone(),
+            version: record.head.version.as_deref().map(Box::from),
+            last_updated: record.head.last_updated.as_deref().map(Box::from),
             subject: subject.map(Box::from),
             deleted: false,
             content: 0,

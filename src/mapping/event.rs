@@ -7,10 +7,6 @@ use crate::normalize::Event;
 impl Mapper<'_> {
     pub(super) fn event(&mut self, event: &Event<'_>) {
         let kind = event.kind;
-        let code_path = match kind {
-            k if k.is_medication() => format!("{}.medication", k.name()),
-            k => format!("{}.code", k.name()),
-        };
         let read = self.read(&event.code);
         let hints = if kind.is_medication() && read.sets.is_empty() && !read.named_by_class {
             self.hints(&event.code)
@@ -32,10 +28,14 @@ impl Mapper<'_> {
             return;
         }
         if unreadable {
+            let code_path = match kind {
+                k if k.is_medication() => format!("{}.medication", k.name()),
+                k => format!("{}.code", k.name()),
+            };
             if read.no_system {
                 self.gap(Reason::SystemMissing, &code_path, None, None);
             } else {
-                let detail = (!read.code.is_empty()).then(|| read.code.clone());
+                let detail = read.first.is_some().then(|| read.code());
                 self.gap(Reason::Unmapped, &code_path, None, detail);
             }
         }
@@ -53,6 +53,7 @@ impl Mapper<'_> {
         }
         routes.sort_unstable();
         routes.dedup();
+        let code = read.code();
         self.out.facts.push(Fact::Finding(Finding {
             kind,
             sets: read.sets,
@@ -66,8 +67,8 @@ impl Mapper<'_> {
             current: event.current,
             when,
             category: event.category.as_deref().map(Box::from),
-            code: read.code,
-            source: self.source.clone(),
+            code,
+            source: self.source(),
         }));
     }
 }

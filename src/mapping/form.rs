@@ -39,7 +39,7 @@ impl Mapper<'_> {
                         criterion,
                         applies,
                         when: when.clone(),
-                        source: self.source.clone(),
+                        source: self.source(),
                     })),
                     None => self.unknown_answer(link, None),
                 }
@@ -71,7 +71,7 @@ impl Mapper<'_> {
                 received: Received { value: coded.answers[answer].id.as_str().into(), unit: None },
                 effective: when.clone(),
                 rank: 0,
-                source: self.source.clone(),
+                source: self.source(),
             })),
             None => self.unknown_answer(link, Some(variable)),
         }

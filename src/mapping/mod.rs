@@ -11,7 +11,7 @@ use crate::clinical::code;
 use crate::clinical::time::When;
 use crate::fact::*;
 use crate::fhir::resource::{CodeableConcept, Identifier};
-use crate::normalize::{Body, Date, Record};
+use crate::normalize::{Body, Date, Head, Record};
 use crate::protocol::Trial;
 use crate::protocol::codes::Target;
 
@@ -36,7 +36,7 @@ impl Mapped {
 
 /// Maps one record. Nothing but the record, the trial and its site decides the result.
 pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
-    let mut m = Mapper { trial, source: source(record), out: Mapped::default() };
+    let mut m = Mapper { trial, head: &record.head, out: Mapped::default() };
     match &record.body {
         Body::Patient { birth, sex, deceased, replaced_by } => {
             let birth = m.date(birth, "Patient.birthDate");
@@ -44,7 +44,7 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
                 m.gap(Reason::Merged, "Patient.link", None, None);
             }
             let person = Person {
-                source: m.source.clone(),
+                source: m.source(),
                 birth,
                 sex: *sex,
                 deceased: deceased.clone(),
@@ -75,7 +75,7 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
                     when,
                     starts,
                     expires,
-                    source: m.source.clone(),
+                    source: m.source(),
                 }));
             }
         }
@@ -89,7 +89,7 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
                 screening_only: *screening_only,
                 ongoing: *ongoing,
                 when,
-                source: m.source.clone(),
+                source: m.source(),
             }));
         }
         Body::Answers { questionnaire, authored, items } => {
@@ -97,12 +97,13 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
         }
         Body::Medication { code } => {
             let read = m.read(code);
+            let named = read.code();
             m.out.facts.push(Fact::Shared(Shared::Drug {
                 sets: read.sets,
                 hints: if read.named_by_class { Box::default() } else { m.hints(code) },
                 unreadable: read.unreadable,
                 classified: read.classified,
-                code: read.code,
+                code: named,
             }));
         }
         Body::Study { identifiers } => {
@@ -117,10 +118,6 @@ pub fn apply(record: &Record<'_>, trial: &Trial) -> Mapped {
 /// Identifier system of the ResearchSubjects that this program writes.
 pub const OUR_SUBJECT: &str = "urn:trialbridge:subject";
 
-fn source(record: &Record<'_>) -> Source {
-    Source { reference: record.head.reference().into(), version: record.head.version.clone() }
-}
-
 fn is_study(trial: &Trial, identifier: &Identifier<'_>) -> bool {
     identifier
         .value
@@ -130,13 +127,13 @@ fn is_study(trial: &Trial, identifier: &Identifier<'_>) -> bool {
 
 struct Mapper<'a> {
     trial: &'a Trial,
-    source: Source,
+    head: &'a Head<'a>,
     out: Mapped,
 }
 
 /// What the codings of one concept mean to the trial.
 #[derive(Debug, Default)]
-struct Read {
+struct Read<'c> {
     /// The variable with the best rank, if all codings agree on it.
     variable: Option<(Index, u16, Option<Box<str>>)>,
     sets: Box<[Index]>,
@@ -150,14 +147,29 @@ struct Read {
     named_by_class: bool,
     /// A coding without a system, and none with one.
     no_system: bool,
-    /// `system|code` of the first coding.
-    code: Box<str>,
+    /// System and code of the first coding.
+    first: Option<(&'c str, &'c str)>,
 }
 
-impl Mapper<'_> {
+impl Read<'_> {
+    /// `system|code` of the first coding; empty where there is none.
+    fn code(&self) -> Box<str> {
+        self.first.map_or_else(Box::default, |(system, code)| format!("{system}|{code}").into())
+    }
+}
+
+impl<'a> Mapper<'a> {
+    /// Made only where a fact or a gap needs it: most resources give neither.
+    fn source(&self) -> Source {
+        Source {
+            reference: self.head.reference().into(),
+            version: self.head.version.as_deref().map(Box::from),
+        }
+    }
+
     fn gap(&mut self, reason: Reason, path: &str, variable: Option<Index>, detail: Option<Box<str>>) {
         self.out.gaps.push(Gap {
-            reference: self.source.versioned().into(),
+            reference: self.source().versioned().into(),
             reason,
             path: path.into(),
             variable: variable.map(|v| self.trial.variables[v as usize].id.as_str().into()),
@@ -176,7 +188,10 @@ impl Mapper<'_> {
         }
     }
 
-    fn read(&self, concept: &CodeableConcept<'_>) -> Read {
+    fn read<'c>(&self, concept: &'c CodeableConcept<'_>) -> Read<'c>
+    where
+        'a: 'c,
+    {
         let mut read = Read::default();
         let mut sets: Vec<Index> = Vec::new();
         let (mut readable, mut with_system, mut coded) = (false, false, false);
@@ -187,19 +202,21 @@ impl Mapper<'_> {
             coded = true;
             let Some(system) = coding.system.as_deref() else { continue };
             with_system = true;
-            let (system, code) = self.trial.site.read(system, code);
+            let trial: &'a Trial = self.trial;
+            let (system, code) = trial.site.read(system, code);
             let system = code::canonical_system(system);
-            if read.code.is_empty() {
-                read.code = format!("{system}|{code}").into();
-            }
-            readable |= is_public(system) || self.trial.codes.knows_system(system);
-            read.named_by_class |= code::is_classification(system) && self.trial.codes.knows_system(system);
+            read.first.get_or_insert((system, code));
+            let table = trial.codes.system(system);
+            readable |= table.is_some() || is_public(system);
+            read.named_by_class |= code::is_classification(system) && table.is_some();
             let mut variable: Option<(Index, u16)> = None;
-            self.trial.codes.targets(system, code, |target| match target {
-                Target::Variable { index, rank } => variable = Some((index, rank)),
-                Target::ValueSet(set) => sets.push(set),
-                Target::LookAlike(of) => look_alikes.push(of),
-            });
+            if let Some(table) = table {
+                table.targets(code, |target| match target {
+                    Target::Variable { index, rank } => variable = Some((index, rank)),
+                    Target::ValueSet(set) => sets.push(set),
+                    Target::LookAlike(of) => look_alikes.push(of),
+                });
+            }
             if let Some((index, rank)) = variable {
                 match &read.variable {
                     Some((other, ..)) if *other != index => read.conflict = true,

@@ -10,6 +10,20 @@ use crate::fhir::resource::{CodeableConcept, Component, Quantity};
 use crate::normalize::Date;
 use crate::protocol::variable::{Coded, Measured, UnitRefusal};
 use rust_decimal::Decimal;
+use std::fmt;
+
+/// Where a value stands: 0 is the Observation itself, then come its components.
+#[derive(Clone, Copy)]
+struct Base(usize);
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("Observation"),
+            n => write!(f, "Observation.component[{}]", n - 1),
+        }
+    }
+}
 
 impl Mapper<'_> {
     pub(super) fn result(
@@ -22,13 +36,10 @@ impl Mapper<'_> {
         of_another: bool,
     ) {
         for (position, value) in values.iter().enumerate() {
-            let base = match position {
-                0 => "Observation".to_owned(),
-                n => format!("Observation.component[{}]", n - 1),
-            };
+            let base = Base(position);
             let read = self.read(&value.code);
             let Some((variable, rank, flag)) = read.variable else {
-                self.unmapped(&read, value, category, &base);
+                self.unmapped(&read, value, category, base);
                 continue;
             };
             if read.conflict {
@@ -70,9 +81,9 @@ impl Mapper<'_> {
             }
             let definition = &self.trial.variables[variable as usize];
             if let Some(measured) = definition.measured() {
-                self.measurement(variable, measured, value, &base, effective, rank, flag);
+                self.measurement(variable, measured, value, base, effective, rank, flag);
             } else if let Some(coded) = definition.coded() {
-                self.coded(variable, coded, value, &base, effective, rank);
+                self.coded(variable, coded, value, base, effective, rank);
             }
         }
     }
@@ -80,10 +91,10 @@ impl Mapper<'_> {
     /// A result whose code nobody can read may be one that is needed: it is counted by code.
     fn unmapped(
         &mut self,
-        read: &super::Read,
+        read: &super::Read<'_>,
         value: &Component<'_>,
         category: &[CodeableConcept<'_>],
-        base: &str,
+        base: Base,
     ) {
         let laboratory = category
             .iter()
@@ -96,8 +107,8 @@ impl Mapper<'_> {
         let path = format!("{base}.code");
         if read.no_system {
             self.gap(Reason::SystemMissing, &path, None, None);
-        } else if !read.code.is_empty() {
-            self.gap(Reason::Unmapped, &path, None, Some(read.code.clone()));
+        } else if read.first.is_some() {
+            self.gap(Reason::Unmapped, &path, None, Some(read.code()));
         }
     }
 
@@ -107,17 +118,17 @@ impl Mapper<'_> {
         variable: Index,
         measured: &Measured,
         value: &Component<'_>,
-        base: &str,
+        base: Base,
         effective: When,
         rank: u16,
         flag: Option<Box<str>>,
     ) {
         let quantity = if let Some(quantity) = &value.value_quantity {
-            self.quantity(variable, measured, quantity, &format!("{base}.valueQuantity"))
+            self.quantity(variable, measured, quantity, base, "valueQuantity")
         } else if let Some(range) = &value.value_range {
             let path = format!("{base}.valueRange");
-            let low = range.low.as_ref().map(|q| self.quantity(variable, measured, q, &path));
-            let high = range.high.as_ref().map(|q| self.quantity(variable, measured, q, &path));
+            let low = range.low.as_ref().map(|q| self.quantity(variable, measured, q, base, "valueRange"));
+            let high = range.high.as_ref().map(|q| self.quantity(variable, measured, q, base, "valueRange"));
             match (low, high) {
                 (Some(None), _) | (_, Some(None)) => None,
                 (None, None) => {
@@ -141,7 +152,7 @@ impl Mapper<'_> {
             }
         } else if let (Some(raw), true) = (value.value_integer, measured.unitless) {
             let quantity = Quantity { value: Some(raw), ..Quantity::default() };
-            self.quantity(variable, measured, &quantity, &format!("{base}.valueInteger"))
+            self.quantity(variable, measured, &quantity, base, "valueInteger")
         } else {
             let (reason, element) = if value.value_string.is_some() {
                 // A number in words is not taken: `1,2` and `see note` cannot be told apart by rule.
@@ -176,7 +187,7 @@ impl Mapper<'_> {
             rank,
             flag,
             upper_normal,
-            source: self.source.clone(),
+            source: self.source(),
         }));
     }
 
@@ -196,23 +207,24 @@ impl Mapper<'_> {
         variable: Index,
         measured: &Measured,
         quantity: &Quantity<'_>,
-        path: &str,
+        base: Base,
+        element: &str,
     ) -> Option<(Interval, Received, Factor)> {
         let Some(raw) = quantity.value.map(|v| v.get()) else {
-            self.gap(Reason::ValueMissing, &format!("{path}.value"), Some(variable), None);
+            self.gap(Reason::ValueMissing, &format!("{base}.{element}.value"), Some(variable), None);
             return None;
         };
         let exact = match number::parse(raw) {
             Ok(value) => value,
             Err(_) => {
-                self.gap(Reason::ValueInvalid, &format!("{path}.value"), Some(variable), None);
+                self.gap(Reason::ValueInvalid, &format!("{base}.{element}.value"), Some(variable), None);
                 return None;
             }
         };
         let limit = exact.high.value().unwrap_or_default();
         let below = quantity.comparator.as_deref() == Some("<") && limit <= Decimal::ZERO;
         if below || exact.is_below(Decimal::ZERO) == Some(true) {
-            self.gap(Reason::Implausible, &format!("{path}.value"), Some(variable), None);
+            self.gap(Reason::Implausible, &format!("{base}.{element}.value"), Some(variable), None);
             return None;
         }
         // A code of another system than UCUM is the site's own and says nothing; the text does.
@@ -225,7 +237,7 @@ impl Mapper<'_> {
         let factor = match measured.factor(code, quantity.unit.as_deref()) {
             Ok(factor) => factor,
             Err(refusal) => {
-                let (reason, element) = match refusal {
+                let (reason, part) = match refusal {
                     UnitRefusal::Missing => (Reason::UnitMissing, "code"),
                     UnitRefusal::Unknown if code.is_some() => (Reason::UnitUnknown, "code"),
                     UnitRefusal::Unknown => (Reason::UnitUnknown, "unit"),
@@ -233,7 +245,7 @@ impl Mapper<'_> {
                 };
                 // A unit is no patient's datum; odd text in its place might be.
                 let shown = unit.filter(|u| u.chars().count() <= 16).map(Box::from);
-                self.gap(reason, &format!("{path}.{element}"), Some(variable), shown);
+                self.gap(reason, &format!("{base}.{element}.{part}"), Some(variable), shown);
                 return None;
             }
         };
@@ -245,13 +257,13 @@ impl Mapper<'_> {
             Some(">=") => (Interval::at_least(exact.low.value().unwrap_or_default()), ">="),
             // R5 `ad`: a sufficient quantity to reach the value; no number can be had from it.
             Some(_) => {
-                self.gap(Reason::ValueInvalid, &format!("{path}.comparator"), Some(variable), None);
+                self.gap(Reason::ValueInvalid, &format!("{base}.{element}.comparator"), Some(variable), None);
                 return None;
             }
         };
         let converted = factor.apply(&interval).map(Interval::non_negative).filter(|i| !i.is_empty());
         let Some(converted) = converted else {
-            self.gap(Reason::ValueInvalid, &format!("{path}.value"), Some(variable), None);
+            self.gap(Reason::ValueInvalid, &format!("{base}.{element}.value"), Some(variable), None);
             return None;
         };
         let received = Received { value: format!("{sign}{raw}").into(), unit: unit.map(Box::from) };
@@ -263,7 +275,7 @@ impl Mapper<'_> {
         variable: Index,
         coded: &Coded,
         value: &Component<'_>,
-        base: &str,
+        base: Base,
         effective: When,
         rank: u16,
     ) {
@@ -309,7 +321,7 @@ impl Mapper<'_> {
             received: Received { value: value.into(), unit: None },
             effective,
             rank,
-            source: self.source.clone(),
+            source: self.source(),
         }));
     }
 
@@ -321,7 +333,7 @@ impl Mapper<'_> {
             received: Received { value: "".into(), unit: None },
             effective,
             rank,
-            source: self.source.clone(),
+            source: self.source(),
         }));
     }
 

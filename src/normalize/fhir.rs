@@ -8,6 +8,7 @@ use crate::fhir::release::is_type_name;
 use crate::fhir::resource::*;
 use crate::fhir::text::Text;
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// The type of a resource. Most servers write it first; the others are read twice.
 pub fn resource_type(text: &str) -> Option<&str> {
@@ -53,7 +54,7 @@ fn typed<'a>(resource_type: &str, text: &'a str) -> Result<Record<'a>, JsonError
         "Medication" => {
             let m: Medication<'a> = read_shallow(text)?;
             Ok(Record {
-                head: head("Medication", &m.id, &m.meta),
+                head: head("Medication", m.id, m.meta),
                 subject: None,
                 body: Body::Medication { code: m.code },
             })
@@ -63,7 +64,7 @@ fn typed<'a>(resource_type: &str, text: &'a str) -> Result<Record<'a>, JsonError
         "ResearchStudy" => {
             let s: ResearchStudy<'a> = read_shallow(text)?;
             Ok(Record {
-                head: head("ResearchStudy", &s.id, &s.meta),
+                head: head("ResearchStudy", s.id, s.meta),
                 subject: None,
                 body: Body::Study { identifiers: s.identifier },
             })
@@ -74,18 +75,22 @@ fn typed<'a>(resource_type: &str, text: &'a str) -> Result<Record<'a>, JsonError
             if !is_type_name(other) {
                 return Err(JsonError::Structure { path: "resourceType".into() });
             }
-            Ok(Record { head: head(other, &h.id, &h.meta), subject: None, body: Body::Other })
+            Ok(Record { head: head(other.to_owned(), h.id, h.meta), subject: None, body: Body::Other })
         }
     }
 }
 
-fn head(resource_type: &str, id: &Option<Text<'_>>, meta: &Option<Meta<'_>>) -> Head {
-    let own = |t: &Option<Text<'_>>| t.as_deref().map(Box::from);
+fn head<'a>(
+    resource_type: impl Into<Cow<'a, str>>,
+    id: Option<Text<'a>>,
+    meta: Option<Meta<'a>>,
+) -> Head<'a> {
+    let meta = meta.unwrap_or_default();
     Head {
         resource_type: resource_type.into(),
-        id: id.as_deref().unwrap_or_default().into(),
-        version: meta.as_ref().and_then(|m| own(&m.version_id)),
-        last_updated: meta.as_ref().and_then(|m| own(&m.last_updated)),
+        id: id.map_or(Cow::Borrowed(""), |id| id.0),
+        version: meta.version_id,
+        last_updated: meta.last_updated,
     }
 }
 
@@ -148,14 +153,14 @@ fn patient(p: Patient<'_>) -> Result<Record<'_>, JsonError> {
         .find(|l| l.link_type.as_deref() == Some("replaced-by"))
         .and_then(|l| l.other)
         .and_then(|o| o.reference);
-    let head = head("Patient", &p.id, &p.meta);
+    let head = head("Patient", p.id, p.meta);
     let subject = Some(Text(format!("Patient/{}", head.id).into()));
     let body = Body::Patient { birth: date(&p.birth_date), sex, deceased, replaced_by };
     Ok(Record { head, subject, body })
 }
 
 fn observation(o: Observation<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("Observation", &o.id, &o.meta);
+    let head = head("Observation", o.id, o.meta);
     if o.status.as_deref() == Some("entered-in-error") {
         return Ok(Record { head, subject: subject(o.subject), body: retracted("entered-in-error") });
     }
@@ -213,7 +218,7 @@ fn is_current(status: &Option<CodeableConcept<'_>>) -> Option<bool> {
 }
 
 fn condition(c: Condition<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("Condition", &c.id, &c.meta);
+    let head = head("Condition", c.id, c.meta);
     let certainty = match certainty(&c.verification_status) {
         Ok(certainty) => certainty,
         Err(status) => return Ok(Record { head, subject: subject(c.subject), body: retracted(status) }),
@@ -244,7 +249,7 @@ fn condition(c: Condition<'_>) -> Result<Record<'_>, JsonError> {
 }
 
 fn procedure(p: Procedure<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("Procedure", &p.id, &p.meta);
+    let head = head("Procedure", p.id, p.meta);
     let certainty = match p.status.as_deref() {
         Some("entered-in-error") => Err("entered-in-error"),
         Some("not-done") => Err("not-done"),
@@ -273,7 +278,7 @@ fn procedure(p: Procedure<'_>) -> Result<Record<'_>, JsonError> {
 }
 
 fn allergy(a: AllergyIntolerance<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("AllergyIntolerance", &a.id, &a.meta);
+    let head = head("AllergyIntolerance", a.id, a.meta);
     let certainty = match certainty(&a.verification_status) {
         Ok(certainty) => certainty,
         Err(status) => return Ok(Record { head, subject: subject(a.patient), body: retracted(status) }),
@@ -309,7 +314,7 @@ fn allergy(a: AllergyIntolerance<'_>) -> Result<Record<'_>, JsonError> {
 }
 
 fn medication_use(kind: Kind, m: MedicationUse<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head(kind.name(), &m.id, &m.meta);
+    let head = head(kind.name(), m.id, m.meta);
     // Not given, not taken, never started: no exposure. What was stopped or is on hold was begun.
     let status = match m.status.as_deref() {
         Some("entered-in-error") => Err("entered-in-error"),
@@ -403,7 +408,7 @@ fn medication_use(kind: Kind, m: MedicationUse<'_>) -> Result<Record<'_>, JsonEr
 const RESEARCH_STUDY: &str = "http://hl7.org/fhir/StructureDefinition/workflow-researchStudy";
 
 fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("Consent", &c.id, &c.meta);
+    let head = head("Consent", c.id, c.meta);
     let person = subject(c.patient).or_else(|| subject(c.subject));
     let provision = match c.provision.map(|raw| raw.get()) {
         Some(text) if text.trim_start().starts_with('{') => Some(read_shallow::<Provision<'_>>(text)?),
@@ -453,7 +458,7 @@ fn consent(c: Consent<'_>) -> Result<Record<'_>, JsonError> {
 }
 
 fn research_subject(r: ResearchSubject<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("ResearchSubject", &r.id, &r.meta);
+    let head = head("ResearchSubject", r.id, r.meta);
     let person = subject(r.individual).or_else(|| subject(r.subject));
     // R5: the latest state of `progress`; R4 and R4B: `status` itself.
     let progress = r.progress.iter().rev().find_map(|p| first_code(&p.subject_state));
@@ -495,7 +500,7 @@ fn research_subject(r: ResearchSubject<'_>) -> Result<Record<'_>, JsonError> {
 }
 
 fn answers(q: QuestionnaireResponse<'_>) -> Result<Record<'_>, JsonError> {
-    let head = head("QuestionnaireResponse", &q.id, &q.meta);
+    let head = head("QuestionnaireResponse", q.id, q.meta);
     let person = subject(q.subject);
     match q.status.as_deref() {
         Some("completed" | "amended") => {}

@@ -17,8 +17,10 @@ pub enum Target {
     LookAlike(Index),
 }
 
-#[derive(Debug, Default)]
-struct System {
+/// The codes of one system.
+#[derive(Debug)]
+pub struct System {
+    matching: Matching,
     exact: HashMap<String, Vec<Target>>,
     /// In normal form; matched against every prefix of a code.
     prefixes: HashMap<String, Vec<Target>>,
@@ -45,8 +47,8 @@ impl Codes {
         if listed.trim().is_empty() {
             return Err(CodeError::Empty);
         }
-        let table = self.systems.entry(system.to_owned()).or_default();
-        match code::matching(system) {
+        let table = self.table(system);
+        match table.matching {
             Matching::Exact => push(table.exact.entry(listed.to_owned()).or_default(), target),
             Matching::Hierarchical => {
                 for prefix in expand(listed)? {
@@ -57,17 +59,27 @@ impl Codes {
         Ok(())
     }
 
+    fn table(&mut self, system: &str) -> &mut System {
+        self.systems.entry(system.to_owned()).or_insert_with(|| System {
+            matching: code::matching(system),
+            exact: HashMap::new(),
+            prefixes: HashMap::new(),
+            excepted: Vec::new(),
+        })
+    }
+
     /// Takes `listed` and all below it out of `target` again.
     pub fn except(&mut self, system: &str, listed: &str, target: Target) -> Result<(), CodeError> {
-        let table = self.systems.entry(code::canonical_system(system).to_owned()).or_default();
+        let table = self.table(code::canonical_system(system));
         for prefix in expand(listed)? {
             table.excepted.push((prefix, target));
         }
         Ok(())
     }
 
-    pub fn knows_system(&self, system: &str) -> bool {
-        self.systems.contains_key(code::canonical_system(system))
+    /// The table of a system, by its canonical name.
+    pub fn system(&self, canonical: &str) -> Option<&System> {
+        self.systems.get(canonical)
     }
 
     /// The codes that mean a variable, each with its system; `None` where a class of codes does.
@@ -84,22 +96,33 @@ impl Codes {
         Some(found)
     }
 
+    pub fn knows_system(&self, system: &str) -> bool {
+        self.systems.contains_key(code::canonical_system(system))
+    }
+
     /// Everything that a code means, in no particular order.
-    pub fn targets(&self, system: &str, code: &str, mut found: impl FnMut(Target)) {
-        let system = code::canonical_system(system);
-        let Some(table) = self.systems.get(system) else { return };
-        match code::matching(system) {
+    pub fn targets(&self, system: &str, code: &str, found: impl FnMut(Target)) {
+        if let Some(table) = self.system(code::canonical_system(system)) {
+            table.targets(code, found);
+        }
+    }
+}
+
+impl System {
+    /// Everything that a code of this system means, in no particular order.
+    pub fn targets(&self, code: &str, mut found: impl FnMut(Target)) {
+        match self.matching {
             Matching::Exact => {
-                for target in table.exact.get(code).into_iter().flatten() {
+                for target in self.exact.get(code).into_iter().flatten() {
                     found(*target);
                 }
             }
             Matching::Hierarchical => {
                 let normal = code::normal_form(code);
                 for (end, _) in normal.char_indices().skip(1).chain([(normal.len(), ' ')]) {
-                    for target in table.prefixes.get(&normal[..end]).into_iter().flatten() {
+                    for target in self.prefixes.get(&normal[..end]).into_iter().flatten() {
                         let excepted =
-                            table.excepted.iter().any(|(p, t)| t == target && normal.starts_with(p.as_str()));
+                            self.excepted.iter().any(|(p, t)| t == target && normal.starts_with(p.as_str()));
                         if !excepted {
                             found(*target);
                         }

@@ -185,6 +185,9 @@ impl Site {
         {
             return (to_system, to);
         }
+        if self.systems.is_empty() {
+            return (system, code);
+        }
         (self.systems.get(system).map_or(system, String::as_str), code)
     }
 

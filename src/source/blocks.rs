@@ -171,7 +171,8 @@ impl Blocks {
         }
         // In a folder, files that are plainly something else are passed over, and so are pipes and
         // devices, which may never end; a file that was named is read.
-        if !named && !(is_fhir_name(path) && metadata.is_file()) {
+        let is_wanted = named || (is_fhir_name(path) && metadata.is_file());
+        if !is_wanted {
             return 0;
         }
         self.total = self.total.filter(|_| metadata.is_file()).map(|total| total + metadata.len());
@@ -192,7 +193,7 @@ impl Blocks {
                 self.problem(Problem { place: file.to_string(), text: error.to_string() });
                 return;
             }
-            Ok(head) if head.starts_with(&[0x1f, 0x8b]) => Box::new(MultiGzDecoder::new(reader)),
+            Ok([0x1f, 0x8b, ..]) => Box::new(MultiGzDecoder::new(reader)),
             Ok(_) => Box::new(reader),
         };
         self.open = Some(Open { file, reader, carried: Vec::new(), line: 1, blank: true, ended: false });

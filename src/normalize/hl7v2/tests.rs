@@ -242,7 +242,7 @@ fn a_newer_status_supersedes_or_takes_back() {
                 assert_eq!(&*head.id, "obx.filler+F1++1975-2+LN+", "the same result");
                 Version {
                     version_id: None,
-                    last_updated: head.last_updated.map(String::from),
+                    last_updated: head.last_updated.as_deref().map(String::from),
                     subject: None,
                     deleted: false,
                     sha256: (*text).clone(),
