@@ -107,7 +107,8 @@ impl Block {
 impl<W: Write + Send> Body<W> {
     fn take(&mut self, block: &Block) -> io::Result<()> {
         match (self, &block.0) {
-            (Body::Bytes(to), Rows::Ndjson(bytes) | Rows::Csv(bytes, _)) => to.write_all(bytes),
+            (Body::Ndjson(to), Rows::Ndjson(bytes)) => to.write_all(bytes),
+            (Body::Csv(to), Rows::Csv(bytes, _)) => to.write_all(bytes),
             (Body::Parquet(file), Rows::Parquet(group, _)) => file.take(group),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "rows of another format")),
         }
@@ -122,8 +123,9 @@ pub struct Sheet<W: Write + Send> {
 }
 
 enum Body<W: Write + Send> {
-    Bytes(W),
-    // Far larger than the other.
+    Ndjson(W),
+    Csv(W),
+    // Far larger than the others.
     Parquet(Box<File<W>>),
 }
 
@@ -134,12 +136,12 @@ impl<W: Write + Send> Sheet<W> {
     /// Where `to` cannot be written.
     pub fn new(mut to: W, shape: &Shape, heading: &Heading) -> io::Result<Sheet<W>> {
         let body = match shape {
-            Shape::Ndjson => Body::Bytes(to),
+            Shape::Ndjson => Body::Ndjson(to),
             Shape::Csv(columns) => {
                 let mut head = Vec::new();
                 text::head(columns, &mut head);
                 to.write_all(&head)?;
-                Body::Bytes(to)
+                Body::Csv(to)
             }
             Shape::Parquet(columns) => Body::Parquet(Box::new(File::new(to, columns, heading, ROWS)?)),
         };
@@ -173,7 +175,7 @@ impl<W: Write + Send> Sheet<W> {
     /// Where it cannot be written.
     pub fn finish(self) -> io::Result<W> {
         let mut to = match self.body {
-            Body::Bytes(to) => to,
+            Body::Ndjson(to) | Body::Csv(to) => to,
             Body::Parquet(file) => file.finish()?,
         };
         to.flush()?;

@@ -181,7 +181,7 @@ fn every_cell_is_what_the_json_says() {
                 full += usize::from(!cell.is_empty());
             }
         }
-        assert!(full > 600, "only {full} cells of the cohort say something");
+        assert!(full > 500, "only {full} cells of the cohort say something");
     }
 }
 
@@ -229,6 +229,7 @@ fn a_row_whole() {
         ("bilirubin_total_unit", "mg/dL"),
         ("decision", "undetermined"),
         ("definition", &*trial.hash),
+        ("dialysis", "false"),
         ("gaps", "0"),
         ("sex", "male"),
         ("subject", "Patient/p"),
@@ -258,7 +259,7 @@ fn a_bound_is_never_a_value() {
     // Without any result there is neither value, bound, unit nor source, and no zero.
     let got = cells(&trial, patient(&trial, &[MAN]));
     assert!(!got.keys().any(|name| name.starts_with("bilirubin_total")), "{got:?}");
-    assert_eq!(got.get("meld_unos_status").map(String::as_str), Some("range"));
+    assert_eq!(got.get("meld_unos_status").map(String::as_str), Some("unknown"));
     assert_eq!(got.get("meld_unos"), None);
 }
 
