@@ -260,7 +260,8 @@ impl World {
             };
             let trial = Arc::clone(&self.trial);
             let check: Check = Box::new(move |snapshot, desk| {
-                let place = check::place(snapshot, &trial, DAY.parse().expect("a day"))?;
+                let place =
+                    check::place(snapshot, &trial, DAY.parse().expect("a day"), &Foreseen::default())?;
                 desk.slot(place.stratum)?;
                 panic!("a fault in a check")
             });
