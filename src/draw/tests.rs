@@ -232,6 +232,7 @@ impl World {
             gaps: vec![],
             change: change.map(|d| d.change),
             records: 0,
+            reads: Vec::new(),
             outbox: vec![],
         };
         self.store().put_decision(decision).expect("decided");
@@ -519,6 +520,7 @@ fn a_factor_that_is_not_known_refuses_the_draw_by_its_name() {
         gaps: vec![],
         change: None,
         records: 0,
+        reads: Vec::new(),
         outbox: vec![],
     };
     world.store().put_decision(new).expect("decided");
