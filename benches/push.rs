@@ -5,9 +5,11 @@
 //!   that appends 1 KiB to a file and calls fdatasync; first for the answers alone, then with the
 //!   pipeline digesting beside them;
 //! - HL7 v2 messages a second over MLLP;
-//! - the time from the first byte of a push to the stored decision that it changes.
+//! - the time from the first byte of a push to the stored decision that it changes;
+//! - the same without the network, in stores of 100 and of 10,000 subjects: from the commit of the push on.
 //!
-//! `cargo bench --bench push`; `-- 10` gives each half of a pair ten seconds.
+//! `cargo bench --bench push`; `-- 10` gives each half of a pair ten seconds, `-- touched` measures the last
+//! alone.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -30,7 +32,7 @@ use trialbridge::protocol::{Definition, Trial};
 use trialbridge::source::digest::Digest;
 use trialbridge::source::fhir_push::{self, PushState};
 use trialbridge::source::mllp;
-use trialbridge::store::{AuditChain, FileAnchor, SqliteStore, Store};
+use trialbridge::store::{AuditChain, FileAnchor, Incoming, SqliteStore, Store};
 
 const PAIRS: usize = 5;
 
@@ -239,6 +241,69 @@ async fn until_decided(bench: &Bench, times: usize) -> Vec<f64> {
     all
 }
 
+/// Milliseconds from a push to the decision that rests on it, among so many subjects who are judged already.
+/// The order of stores and subjects changes with every push.
+fn touched(sizes: [usize; 2], times: usize) -> [Vec<f64>; 2] {
+    let clock = || (chrono::Utc::now(), chrono::Utc::now().date_naive());
+    let worlds = sizes.map(|subjects| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let chain = AuditChain::anchored(Arc::new(FileAnchor::new(&folder.path().join("anchor"))));
+        let data = folder.path().join("data");
+        let store = SqliteStore::open(&data, "bench", "2026-11-23T08:00:00.000Z", Arc::new(chain));
+        let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
+        let trial = Trial::compile(&Definition::shipped(), &SiteFile::demo()).expect("the shipped trial");
+        let pipeline = Pipeline::new(Arc::clone(&store), Arc::new(trial));
+        let rows = (0..subjects)
+            .map(|n| incoming(observation(n as u64).replace("Patient/p", &format!("Patient/s{n}-"))));
+        store.accept_many(rows.collect()).expect("accepted");
+        let (now, today) = clock();
+        assert_eq!(pipeline.run(now, today).expect("a run").judged, subjects);
+        (folder, store, pipeline)
+    });
+    let mut all = [Vec::new(), Vec::new()];
+    for n in 0..times {
+        for turn in 0..2 {
+            let which = (n + turn) % 2;
+            let (_, store, pipeline) = &worlds[which];
+            let who = n * 37 % sizes[which];
+            let body = observation(7_000_000 + n as u64);
+            let stranger = format!("Patient/p{}", (7_000_000 + n) % 1000);
+            let body = body.replace(&stranger, &format!("Patient/s{who}-{}", who % 1000));
+            let (now, today) = clock();
+            let began = Instant::now();
+            store.accept(incoming(body)).expect("accepted");
+            assert_eq!(pipeline.run(now, today).expect("a run").judged, 1, "one push, one evaluation");
+            all[which].push(began.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+    all.each_mut().map(|times| {
+        times.sort_by(f64::total_cmp);
+        std::mem::take(times)
+    })
+}
+
+fn incoming(body: String) -> Incoming {
+    Incoming {
+        origin: "push".into(),
+        source: "bench".into(),
+        media_type: "application/fhir+json".into(),
+        bytes: body.into_bytes(),
+        received_at: "2026-11-23T08:00:00.000Z".into(),
+        key: None,
+    }
+}
+
+fn print_touched() {
+    let sizes = [100, 10_000];
+    for (subjects, times) in sizes.iter().zip(touched(sizes, 300)) {
+        println!(
+            "commit of a push to decision, {subjects:>6} subjects: p50 {:.2} ms, p95 {:.2} ms",
+            times[times.len() / 2],
+            times[times.len() * 95 / 100]
+        );
+    }
+}
+
 /// A store, and a listener before it.
 struct Bench {
     folder: tempfile::TempDir,
@@ -281,6 +346,10 @@ impl Bench {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let seconds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(5);
+    print_touched();
+    if std::env::args().any(|a| a == "touched") {
+        return;
+    }
     let stop = CancellationToken::new();
 
     let bench = Bench::new(&stop).await;

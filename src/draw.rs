@@ -9,6 +9,7 @@
 
 mod check;
 mod disclose;
+mod foreseen;
 mod list;
 mod say;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::store::{
     AllocateError, AllocationOutcome, AllocationRequest, Desk, Drawn, NewSignature, Refusal, Snapshot, Store,
 };
 use chrono::{DateTime, NaiveDate, Utc};
+use foreseen::Foreseen;
 use std::sync::Arc;
 
 /// What the hospital is told of an allocation.
@@ -72,10 +74,15 @@ pub fn draw(
         outbox: vec![OUTBOX.to_owned()],
     };
     let trial = Arc::clone(trial);
+    // Shared, so that it is dropped here and not on the writer.
+    let foreseen = Arc::new(Foreseen::of(store, &request.trial, &request.subject));
+    let known = Arc::clone(&foreseen);
     let check = move |snapshot: &Snapshot, desk: &dyn Desk| -> Result<Drawn, AllocateError> {
-        let place = check::place(snapshot, &trial, today)?;
+        let place = check::place(snapshot, &trial, today, &known)?;
         let slot = desk.slot(place.stratum)?;
-        let opened = list::open(&snapshot.list, &slot.sealed, &key?).map_err(list::unverified)?;
+        let key = key?;
+        let header = known.header(&snapshot.list).map_err(list::unverified)?;
+        let opened = list::open(header, &slot.sealed, &key).map_err(list::unverified)?;
         if (opened.stratum, opened.position) != (slot.stratum, slot.position) {
             return Err(list::elsewhere().into());
         }
@@ -102,7 +109,7 @@ pub fn consider(
 ) -> Result<(), AllocateError> {
     let own = Arc::clone(trial);
     let check = move |snapshot: &Snapshot, desk: &dyn Desk| -> Result<Drawn, AllocateError> {
-        let place = check::place(snapshot, &own, today)?;
+        let place = check::place(snapshot, &own, today, &Foreseen::default())?;
         let slot = desk.slot(place.stratum)?;
         // What a dry run returns is not stored.
         let (leaf, proof) = (String::new(), String::new());

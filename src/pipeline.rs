@@ -87,10 +87,24 @@ pub struct Progressed {
     pub decisions: Vec<(String, Option<String>, String)>,
 }
 
+/// A subject screened, and what that rests on.
+struct Screened<'t> {
+    screening: Screening<'t>,
+    /// Hash of the versioned inputs.
+    input: String,
+    /// How many records there were.
+    records: usize,
+    /// What was looked for among what belongs to nobody.
+    reads: Vec<RecordKey>,
+}
+
 /// By which version of [`intake`] the records were made.
 const INTAKE: &str = "intake.version";
 /// Changes whenever the same document gives other records.
 const INTAKE_VERSION: &str = "2";
+
+/// For which day and under which definition everybody was judged, or marked for it, last.
+const JUDGED_FOR: &str = "judged.for";
 
 /// Under which site file everybody was judged last.
 const SITE: &str = "judged.site";
@@ -193,24 +207,12 @@ impl Pipeline {
             done.documents += settlements.len();
             let set_aside = settlements.iter().map(|s| s.quarantine.len()).sum::<usize>();
             done.quarantined += set_aside - (done.values - values_before);
-            let is_shared: Vec<Vec<bool>> = settlements
-                .iter()
-                .map(|s| s.records.iter().map(|r| is_shared(&r.key.resource_type)).collect())
-                .collect();
-            let fates = self.store.settle(settlements)?;
-            let mut shared_changed = false;
-            for (fate, shared) in fates.iter().flatten().zip(is_shared.iter().flatten()) {
+            for fate in self.store.settle(settlements)?.iter().flatten() {
                 match fate {
                     Fate::New => done.new += 1,
                     Fate::Newer | Fate::Conflict => done.changed += 1,
                     Fate::Same | Fate::Older => done.same += 1,
                 }
-                shared_changed |= *shared && !matches!(fate, Fate::Same | Fate::Older);
-            }
-            if shared_changed {
-                // A Medication or study tells nobody who refers to it: all are looked at again.
-                let subjects = self.store.subjects()?;
-                self.store.mark_dirty(subjects, &at)?;
             }
         }
     }
@@ -224,11 +226,15 @@ impl Pipeline {
         })
     }
 
-    /// Judges every subject that changed, and every subject last judged on another day: windows move.
+    /// Judges every subject that changed, and nobody else; on another day or under another definition everybody
+    /// who was judged before it: windows move.
     fn judge(&self, now: DateTime<Utc>, as_of: NaiveDate, done: &mut Progressed) -> Result<(), StoreError> {
-        let stale = self.store.stale(&as_of.to_string(), &self.trial.hash)?;
-        if !stale.is_empty() {
+        // Looked up once, not with every push: all decisions are of the day and definition of the last run.
+        let judged_for = format!("{as_of} {}", self.trial.hash);
+        if self.store.meta(JUDGED_FOR)?.as_deref() != Some(&*judged_for) {
+            let stale = self.store.stale(&as_of.to_string(), &self.trial.hash)?;
             self.store.mark_dirty(stale, &stamp(now))?;
+            self.store.set_meta(JUDGED_FOR, &judged_for)?;
         }
         // The same bytes may mean something else under another site file.
         if self.store.meta(SITE)?.as_deref() != Some(&*self.trial.site_hash) {
@@ -259,6 +265,7 @@ impl Pipeline {
                 }
                 self.store.put_decision(decision)?;
                 done.judged += 1;
+                metrics::counter!("trialbridge_judged_total").increment(1);
                 if before.as_deref() != Some(after.as_str()) {
                     done.decisions.push((subject.subject, before, after));
                 }
@@ -273,7 +280,7 @@ impl Pipeline {
         as_of: NaiveDate,
         change: i64,
     ) -> Result<(NewDecision, Screening<'_>), StoreError> {
-        let (screening, input, records) = self.screened(subject, as_of)?;
+        let Screened { screening, input, records, reads } = self.screened(subject, as_of)?;
         let json = serde_json::to_string(&screening)
             .map_err(|e| StoreError::storage("writing a decision", std::io::Error::other(e)))?;
         let decision = match screening.attached_to {
@@ -301,6 +308,7 @@ impl Pipeline {
                 .collect(),
             change: Some(change),
             records,
+            reads,
             outbox: Vec::new(),
         };
         Ok((new, screening))
@@ -308,15 +316,10 @@ impl Pipeline {
 
     /// Screens a subject on what the store holds of the person, and names the input by a hash.
     pub fn screen(&self, subject: &str, as_of: NaiveDate) -> Result<(Screening<'_>, String), StoreError> {
-        self.screened(subject, as_of).map(|(screening, input, _)| (screening, input))
+        self.screened(subject, as_of).map(|screened| (screened.screening, screened.input))
     }
 
-    /// The same, and on how many records it rests.
-    fn screened(
-        &self,
-        subject: &str,
-        as_of: NaiveDate,
-    ) -> Result<(Screening<'_>, String, usize), StoreError> {
+    fn screened(&self, subject: &str, as_of: NaiveDate) -> Result<Screened<'_>, StoreError> {
         let mut input = Sha256::new();
         let group = self.store.group(subject)?;
         let (members, open) = match identity::stands(&group, subject) {
@@ -327,7 +330,7 @@ impl Pipeline {
                 let mut screening = screen(&self.trial, subject, as_of, &[], &nobody, []);
                 screening.block(ATTACHED);
                 screening.attached_to = Some(to);
-                return Ok((screening, hash(input), 0));
+                return Ok(Screened { screening, input: hash(input), records: 0, reads: Vec::new() });
             }
         };
         let mut records = Vec::new();
@@ -380,7 +383,7 @@ impl Pipeline {
         if disagree {
             screening.block("person-disagrees");
         }
-        Ok((screening, hash(input), count))
+        Ok(Screened { screening, input: hash(input), records: count, reads: keys })
     }
 
     fn facts_of(&self, record: &Record, facts: &mut Vec<Fact>, gaps: &mut Vec<Gap>) {
@@ -490,6 +493,7 @@ fn as_one_person(facts: Vec<Fact>, subject: &str, members: usize) -> (Vec<Fact>,
     (others, disagree)
 }
 
+/// Belongs to nobody, and is referred to.
 fn is_shared(resource_type: &str) -> bool {
     matches!(resource_type, "Medication" | "ResearchStudy")
 }

@@ -233,6 +233,7 @@ fn eligible(trial: &Trial, who: usize) -> NewDecision {
         gaps: Vec::new(),
         change: None,
         records: 0,
+        reads: Vec::new(),
         outbox: Vec::new(),
     }
 }

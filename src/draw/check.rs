@@ -1,5 +1,6 @@
 //! Everything that must hold at the moment of the draw, on what the transaction itself reads.
 
+use super::foreseen::Foreseen;
 use crate::clinical::time::days_before;
 use crate::identity::{self, Stands};
 use crate::protocol::rule::Rule;
@@ -20,7 +21,12 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// The first reason why not.
-pub(super) fn place(snapshot: &Snapshot, trial: &Trial, today: NaiveDate) -> Result<Place, Refusal> {
+pub(super) fn place(
+    snapshot: &Snapshot,
+    trial: &Trial,
+    today: NaiveDate,
+    known: &Foreseen,
+) -> Result<Place, Refusal> {
     if snapshot.closed {
         return refuse("trial-closed", "randomization in this trial was stopped");
     }
@@ -38,8 +44,9 @@ pub(super) fn place(snapshot: &Snapshot, trial: &Trial, today: NaiveDate) -> Res
         return refuse("stale-eligibility", format!("the decision is of {}", d.as_of));
     }
     one_person(snapshot)?;
+    let said = known.decision(&d.json);
     match d.decision.as_str() {
-        "eligible" if consented(&d.json, trial) => {}
+        "eligible" if consented(&said, trial) => {}
         "eligible" => return refuse("no-consent", "the decision rests on no valid consent"),
         "ineligible" => return refuse("not-eligible", format!("ineligible by {}", d.deciding.join(", "))),
         _ if !d.deciding.is_empty() && d.deciding.iter().all(|c| is_consent(trial, c)) => {
@@ -47,16 +54,15 @@ pub(super) fn place(snapshot: &Snapshot, trial: &Trial, today: NaiveDate) -> Res
         }
         _ => return refuse("undetermined", format!("not decided: {}", d.deciding.join(", "))),
     }
-    stratum(&d.json, trial)
+    stratum(&said, trial)
 }
 
 /// Where the levels of the participant's factors lead, as the decision tells them.
-fn stratum(decision: &str, trial: &Trial) -> Result<Place, Refusal> {
+fn stratum(decision: &Value, trial: &Trial) -> Result<Place, Refusal> {
     let Some(plan) = trial.plan() else {
         return refuse("definition-changed", "the trial has no [allocation] any more");
     };
-    let decision: Value = serde_json::from_str(decision).unwrap_or_default();
-    let levels = match factor::levels(trial, &decision) {
+    let levels = match factor::levels(trial, decision) {
         Ok(levels) => levels,
         // Names the factor and what is needed; never a value.
         Err(unknown) => return refuse("stratum-unknown", unknown.to_string()),
@@ -107,10 +113,9 @@ fn is_consent(trial: &Trial, criterion: &str) -> bool {
 }
 
 /// Does the decision say of every criterion of consent that it is met?
-fn consented(json: &str, trial: &Trial) -> bool {
-    let Ok(v) = serde_json::from_str::<Value>(json) else { return false };
+fn consented(decision: &Value, trial: &Trial) -> bool {
     let verdict = |id: &str| {
-        let criteria = v["criteria"].as_array().into_iter().flatten();
+        let criteria = decision["criteria"].as_array().into_iter().flatten();
         criteria.clone().find(|c| c["id"] == id).and_then(|c| c["verdict"].as_str())
     };
     let mut consents = trial.criteria.iter().filter(|c| matches!(c.rule, Rule::Consent));

@@ -125,7 +125,7 @@ impl<'a> Opener<'a> {
             return Err(exchanged());
         }
         let sealed = store.sealed_slot(&list.id, stored.stratum, stored.position)?.ok_or_else(exchanged)?;
-        let found = list::open(&list, &sealed, self.key)?;
+        let found = list::open(&list::header(&list)?, &sealed, self.key)?;
         let same_leaf = stored.leaf.is_empty() || stored.leaf == found.leaf.to_string();
         if (found.stratum, found.position) != (stored.stratum, stored.position) || !same_leaf {
             return Err(exchanged());
@@ -150,8 +150,9 @@ impl<'a> Opener<'a> {
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(index) = usize::try_from(number - 1) else { return Ok(None) };
         if past.len() <= index {
+            let header = list::header(list)?;
             for draw in self.store.draws(&list.id, number.saturating_add(1))?.iter().skip(past.len()) {
-                let found = list::open(list, &draw.sealed, self.key)?;
+                let found = list::open(&header, &draw.sealed, self.key)?;
                 let in_place = (found.stratum, found.position) == (draw.stratum, draw.position);
                 let (Held::Draw(seed), Some(levels), true) =
                     (found.held, indices(&plan, &draw.levels), in_place)

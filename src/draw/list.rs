@@ -29,21 +29,32 @@ struct Headed {
     header: Header,
 }
 
-fn header(list: &AllocationList) -> Result<Header, SealError> {
-    let damaged = || SealError::Damaged { list: list.id.clone(), part: Part::Header };
-    let public: Headed = serde_json::from_str(&list.json).map_err(|_| damaged())?;
-    match public.header.commitment.to_string() == list.commitment && public.header.id == list.id {
+/// What anyone may know of a list.
+///
+/// # Errors
+/// The list's public part is damaged.
+pub(super) fn header(list: &AllocationList) -> Result<Header, SealError> {
+    let public: Headed = serde_json::from_str(&list.json).map_err(|_| damaged(&list.id))?;
+    match is_of(&public.header, &list.id, &list.commitment) {
         true => Ok(public.header),
-        false => Err(damaged()),
+        false => Err(damaged(&list.id)),
     }
 }
 
+pub(super) fn damaged(list: &str) -> SealError {
+    SealError::Damaged { list: list.to_owned(), part: Part::Header }
+}
+
+/// Does the header belong to the list that is stored under this name, with this commitment?
+pub(super) fn is_of(header: &Header, list: &str, commitment: &str) -> bool {
+    header.id == list && header.commitment.to_string() == commitment
+}
+
 /// Opens one sealed slot.
-pub(super) fn open(list: &AllocationList, sealed: &[u8], key: &SealKey) -> Result<Found, SealError> {
-    let header = header(list)?;
+pub(super) fn open(header: &Header, sealed: &[u8], key: &SealKey) -> Result<Found, SealError> {
     let slot: SealedSlot = serde_json::from_slice(sealed)
-        .map_err(|_| SealError::Damaged { list: list.id.clone(), part: Part::List })?;
-    let opened = seal::open_slot(&header, &slot, key)?;
+        .map_err(|_| SealError::Damaged { list: header.id.clone(), part: Part::List })?;
+    let opened = seal::open_slot(header, &slot, key)?;
     Ok(Found {
         stratum: opened.stratum.into(),
         position: opened.position.into(),

@@ -232,6 +232,7 @@ impl World {
             gaps: vec![],
             change: change.map(|d| d.change),
             records: 0,
+            reads: Vec::new(),
             outbox: vec![],
         };
         self.store().put_decision(decision).expect("decided");
@@ -260,7 +261,8 @@ impl World {
             };
             let trial = Arc::clone(&self.trial);
             let check: Check = Box::new(move |snapshot, desk| {
-                let place = check::place(snapshot, &trial, DAY.parse().expect("a day"))?;
+                let place =
+                    check::place(snapshot, &trial, DAY.parse().expect("a day"), &Foreseen::default())?;
                 desk.slot(place.stratum)?;
                 panic!("a fault in a check")
             });
@@ -518,6 +520,7 @@ fn a_factor_that_is_not_known_refuses_the_draw_by_its_name() {
         gaps: vec![],
         change: None,
         records: 0,
+        reads: Vec::new(),
         outbox: vec![],
     };
     world.store().put_decision(new).expect("decided");

@@ -2,6 +2,7 @@
 
 mod histories;
 mod story;
+mod touched;
 
 use super::intake::{Taken, alias_id};
 use super::*;

@@ -20,7 +20,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", to_hex(&self.0))
+        f.write_str("sha256:")?;
+        f.write_str(&to_hex(&self.0))
     }
 }
 
@@ -45,13 +46,26 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.to_string())
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(Spelled("a SHA-256 value", |text| text.parse().ok()))
+    }
+}
+
+/// A value that is read from its one spelling, without a copy of the text where the text can be lent.
+struct Spelled<T>(&'static str, fn(&str) -> Option<T>);
+
+impl<T> de::Visitor<'_> for Spelled<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Other("another text"), &self))
     }
 }
 
@@ -67,39 +81,55 @@ impl Serialize for Hex {
 
 impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_hex(&String::deserialize(deserializer)?)
-            .map(Hex)
-            .ok_or_else(|| de::Error::custom("an even number of lower-case hexadecimal digits is expected"))
+        let expected = "an even number of lower-case hexadecimal digits";
+        deserializer.deserialize_str(Spelled(expected, |text| from_hex(text).map(Hex)))
     }
 }
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from);
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    text.extend(bytes.iter().flat_map(digits));
     text
+}
+
+/// The value of each lower-case hexadecimal digit; [`NONE`] for what is none.
+const VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+const NONE: u8 = 0xff;
+
+/// Reads the digits into `bytes`, whose number is that of the pairs; false if one is no digit.
+fn read_hex(pairs: &[[u8; 2]], bytes: &mut [u8]) -> bool {
+    let mut seen = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        // A digit has no bit beyond the fourth.
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    seen < 16
 }
 
 /// Reads what [`to_hex`] writes and nothing else: one value has one spelling.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    let mut bytes = vec![0; pairs.len()];
+    (rest.is_empty() && read_hex(pairs, &mut bytes)).then_some(bytes)
 }
 
 pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    from_hex(text)?.try_into().ok()
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let mut bytes = [0; N];
+    (rest.is_empty() && pairs.len() == N && read_hex(pairs, &mut bytes)).then_some(bytes)
 }
 
 /// Fields on their way into SHA-256, in the encoding of `docs/randomization.md`.
@@ -162,8 +192,15 @@ mod tests {
             assert_eq!(refused.parse::<Digest>(), Err(NotADigest), "{refused}");
         }
         assert_eq!(from_hex("00ff1a"), Some(vec![0, 255, 26]));
-        assert_eq!(from_hex("0"), None);
-        assert_eq!(from_hex("0G"), None);
+        for refused in ["0", "0G", "g0", "0A", "0:", "0`", "00f", "\u{e9}"] {
+            assert_eq!(from_hex(refused), None, "{refused}");
+        }
+        let every: Vec<u8> = (0..=255).collect();
+        assert_eq!(from_hex(&to_hex(&every)), Some(every));
+        assert_eq!(
+            (hex_array("00ff"), hex_array::<2>("00"), hex_array::<2>("00ff00")),
+            (Some([0, 255]), None, None)
+        );
     }
 
     #[test]

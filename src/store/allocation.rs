@@ -57,6 +57,19 @@ pub struct AllocationList {
     pub signature: Option<i64>,
 }
 
+/// What of a list a draw is decided on inside the transaction. The public part is long and read before: no
+/// statement changes a stored list, and no slot opens under another header than its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListTerms {
+    pub id: String,
+    pub definition: String,
+    /// See [`NewAllocationList::plan`].
+    pub plan: String,
+    pub commitment: String,
+    /// Participants of the trial, over all strata.
+    pub total: i64,
+}
+
 #[derive(Clone, Debug)]
 pub struct AllocationRequest {
     pub idempotency_key: String,
@@ -76,7 +89,7 @@ pub struct AllocationRequest {
 pub struct Snapshot {
     pub subject: String,
     pub decision: Decision,
-    pub list: AllocationList,
+    pub list: ListTerms,
     /// The number that the allocation would get, from 1.
     pub number: i64,
     /// The subject's data changed after the decision.

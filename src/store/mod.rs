@@ -105,6 +105,7 @@ pub trait Store: Send + Sync {
 
     /// Appends the decision if its definition, input or JSON differs from the subject's latest, with an
     /// audit entry `decide`, and replaces the subject's facts and gaps. Returns whether it was appended.
+    /// Whenever a record that it `reads` comes or changes, the subject is marked to be judged again.
     fn put_decision(&self, decision: NewDecision) -> Result<bool>;
     fn latest_decision(&self, subject: &str) -> Result<Option<Decision>>;
     /// Subjects whose latest decision is of another day or another definition.

@@ -287,6 +287,10 @@ pub struct NewDecision {
     pub change: Option<i64>,
     /// How many records it rests on.
     pub records: usize,
+    /// What it looked for among what belongs to nobody, there or not: see [`Store::put_decision`].
+    ///
+    /// [`Store::put_decision`]: super::Store::put_decision
+    pub reads: Vec<RecordKey>,
     /// Appended only if the decision changed.
     pub outbox: Vec<NewOutbox>,
 }

@@ -134,6 +134,10 @@ pub fn install_metrics() -> Option<&'static PrometheusHandle> {
         describe_counter!("trialbridge_auth_refused_total", "Callers that were not let in");
         describe_counter!("trialbridge_inbound_messages_total", "What was sent here, and what became of it");
         describe_histogram!("trialbridge_inbound_ack_seconds", "From a request's head to its answer");
+        describe_counter!(
+            "trialbridge_judged_total",
+            "Subjects judged: those that changed, and all on a new day"
+        );
         describe_gauge!("trialbridge_digest_ok", "1 if the last run over the inbox succeeded");
         handle
     };

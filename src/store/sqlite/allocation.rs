@@ -66,6 +66,21 @@ pub(super) fn list(c: &Connection, trial: &str) -> Result<Option<AllocationList>
     })
 }
 
+pub(super) fn terms(c: &Connection, trial: &str) -> Result<Option<ListTerms>> {
+    // By itself SQLite takes the index that is unique, and then reads through the whole public part.
+    let sql = "SELECT id, definition, plan, commitment, total
+                 FROM allocation_list INDEXED BY allocation_list_terms WHERE trial = ?1";
+    row(c, "reading the allocation list", sql, [trial], |r| {
+        Ok(ListTerms {
+            id: r.get(0)?,
+            definition: r.get(1)?,
+            plan: r.get(2)?,
+            commitment: r.get(3)?,
+            total: r.get(4)?,
+        })
+    })
+}
+
 pub(super) fn sealed_slots(c: &Connection, list_id: &str) -> Result<Vec<Vec<u8>>> {
     let sql = "SELECT sealed FROM allocation_slot WHERE list_id = ?1 ORDER BY stratum, position";
     rows(c, "reading the sealed slots", sql, [list_id], |r| r.get(0))
@@ -150,6 +165,12 @@ pub(super) fn of_subject(c: &Connection, trial: &str, subject: &str) -> Result<O
 
 pub(super) fn by_key(c: &Connection, idempotency_key: &str) -> Result<Option<Allocation>> {
     row(c, DOING, "SELECT * FROM allocation WHERE idempotency_key = ?1", [idempotency_key], read)
+}
+
+/// Was something allocated under this key?
+pub(super) fn is_key(c: &Connection, idempotency_key: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM allocation WHERE idempotency_key = ?1";
+    Ok(row(c, DOING, sql, [idempotency_key], |_| Ok(()))?.is_some())
 }
 
 // ---- what is said afterwards ----

@@ -42,6 +42,8 @@ struct State {
     whole: Option<(u64, String)>,
     /// An entry that accepts the chain as it is, written in a transaction that is not committed yet.
     accepting: Option<u64>,
+    /// The transaction that is open on the writer has found chain and anchor in agreement.
+    agrees: bool,
 }
 
 impl Anchoring {
@@ -94,6 +96,11 @@ impl Anchoring {
             },
         }
         Ok(())
+    }
+
+    /// Before every transaction of the writer: what the one before it found out there is not taken over.
+    pub(super) fn look_again(&self) {
+        self.state().agrees = false;
     }
 
     /// Tries again what could not be written: the next draw depends on it.
@@ -195,19 +202,33 @@ impl Anchoring {
         self.compare(c)?.refusal().map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// May somebody be randomized, as far as the log is concerned?
+    /// May somebody be randomized, as far as the log is concerned? For the writer: of the draws that one
+    /// commit carries, the first looks at the anchor for all, and the chain it looks at is theirs as well.
     ///
     /// `now`: UTC, RFC 3339.
     pub(super) fn permits(&self, c: &Connection, now: &str) -> std::result::Result<(), AllocateError> {
-        self.agrees(c)?;
+        let agrees = self.state().agrees;
+        if !agrees {
+            self.agrees(c)?;
+            self.state().agrees = true;
+        }
         match clock::behind(c, now)? {
             Some(latest) => Err(clock_refusal(&latest).into()),
             None => Ok(()),
         }
     }
 
+    /// Does the chain end where it was found whole to? Most of many who draw at once need not walk.
+    pub(super) fn is_known_whole(&self, c: &Connection) -> Result<bool> {
+        let end = audit::end(c)?;
+        Ok(end.is_some() && self.state().whole == end)
+    }
+
     /// Is every entry linked to the one before it? Walks the whole chain once, and then only what came since.
     /// The entry that is not, if nobody has accepted it.
+    ///
+    /// The transaction must not have read before: it would see an older moment of the chain than the walk
+    /// that it waits for, and miss the entries that one has seen.
     pub(super) fn broken(&self, c: &Connection) -> Result<Option<u64>> {
         let _alone = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.state().whole.clone();

@@ -17,8 +17,8 @@ pub(super) fn append(c: &Connection, chain: &dyn Chain, entry: &NewAudit) -> Res
 /// Appends, whatever the time says.
 pub(super) fn link(c: &Connection, chain: &dyn Chain, entry: &NewAudit) -> Result<AuditEntry> {
     let doing = "appending to the audit";
-    let head = head(c)?;
-    let (sequence, hash, previous) = chain.next(head.as_ref().map(|h| (h.sequence, h.hash.as_str())), entry);
+    let end = end(c)?;
+    let (sequence, hash, previous) = chain.next(end.as_ref().map(|(n, hash)| (*n, hash.as_str())), entry);
     let number = i64::try_from(sequence).map_err(|e| StoreError::storage(doing, e))?;
     run(
         c,
@@ -68,6 +68,14 @@ pub(super) fn head(c: &Connection) -> Result<Option<AuditEntry>> {
     row(c, "reading the audit", "SELECT * FROM audit ORDER BY sequence DESC LIMIT 1", [], read)
 }
 
+/// Number and hash of the last entry.
+pub(super) fn end(c: &Connection) -> Result<Option<(u64, String)>> {
+    let sql = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+    let end: Option<(i64, String)> = row(c, "reading the audit", sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    // A number below 0 was put in by hand: nothing can follow it.
+    Ok(end.map(|(sequence, hash)| (u64::try_from(sequence).unwrap_or(u64::MAX), hash)))
+}
+
 /// The entry with this number.
 pub(super) fn at(c: &Connection, sequence: u64) -> Result<Option<AuditEntry>> {
     let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
@@ -97,7 +105,7 @@ pub(super) fn walk(c: &Connection, chain: &dyn Chain, from: Option<&(u64, String
     let failed = trouble("checking the audit chain");
     let start = from.map_or(i64::MIN, |(sequence, _)| i64::try_from(*sequence).unwrap_or(i64::MAX));
     let mut statement =
-        c.prepare("SELECT * FROM audit WHERE sequence >= ?1 ORDER BY sequence").map_err(&failed)?;
+        c.prepare_cached("SELECT * FROM audit WHERE sequence >= ?1 ORDER BY sequence").map_err(&failed)?;
     let mut walked = Walked::default();
     let mut is_first = from.is_some();
     for entry in statement.query_map([start], read).map_err(&failed)? {

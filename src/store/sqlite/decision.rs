@@ -45,6 +45,7 @@ pub(super) fn put(c: &Connection, chain: &dyn Chain, new: &NewDecision) -> Resul
     }
     replace_facts(c, &new.subject, &new.facts)?;
     replace_gaps(c, &new.subject, &new.gaps)?;
+    replace_reads(c, &new.subject, &new.reads)?;
     if let Some(change) = new.change {
         let sql = "DELETE FROM dirty_subject WHERE subject = ?1 AND change <= ?2";
         run(c, doing, sql, params![new.subject, change])?;
@@ -89,6 +90,26 @@ fn replace_gaps(c: &Connection, subject: &str, gaps: &[GapRow]) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn replace_reads(c: &Connection, subject: &str, reads: &[RecordKey]) -> Result<()> {
+    let doing = "storing what a decision looked for";
+    run(c, doing, "DELETE FROM decision_reads WHERE subject = ?1", [subject])?;
+    for key in reads {
+        run(
+            c,
+            doing,
+            "INSERT OR IGNORE INTO decision_reads (source, resource_type, id, subject) VALUES (?1, ?2, ?3, ?4)",
+            [&key.source, &key.resource_type, &key.id, subject],
+        )?;
+    }
+    Ok(())
+}
+
+/// The subjects whose decisions looked for this record.
+pub(super) fn readers(c: &Connection, key: &RecordKey) -> Result<Vec<String>> {
+    let sql = "SELECT subject FROM decision_reads WHERE source = ?1 AND resource_type = ?2 AND id = ?3";
+    rows(c, DOING, sql, [&key.source, &key.resource_type, &key.id], |r| r.get(0))
 }
 
 pub(super) fn read(r: &Row<'_>) -> rusqlite::Result<Decision> {

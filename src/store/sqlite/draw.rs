@@ -20,16 +20,21 @@ pub(super) enum Decided {
 }
 
 /// Everything that is decided about a participant: the same for a draw and, without a key, for a dry run.
+/// `permits` is asked where something new would be drawn: what was drawn before is told again.
 pub(super) fn decide(
     c: &Connection,
     trial: &str,
     subject: &str,
     key: Option<&str>,
     seen: Option<&str>,
+    permits: impl FnOnce(&Connection) -> Allocate<()>,
     check: Check,
 ) -> Allocate<Decided> {
-    let of_subject = allocation::of_subject(c, trial, subject)?;
     let of_key = key.map(|key| allocation::by_key(c, key)).transpose()?.flatten();
+    if of_key.is_none() {
+        permits(c)?;
+    }
+    let of_subject = allocation::of_subject(c, trial, subject)?;
     if let Some(first) = of_key {
         if of_subject.is_some_and(|a| a.id == first.id) {
             return Ok(Decided::Before(Box::new(first)));
@@ -58,10 +63,11 @@ pub(super) fn allocate(
     c: &Connection,
     chain: &dyn Chain,
     request: &AllocationRequest,
+    permits: impl FnOnce(&Connection) -> Allocate<()>,
     check: Check,
 ) -> Allocate<AllocationOutcome> {
     let (key, seen) = (Some(request.idempotency_key.as_str()), request.seen.as_deref());
-    let (snapshot, drawn) = match decide(c, &request.trial, &request.subject, key, seen, check)? {
+    let (snapshot, drawn) = match decide(c, &request.trial, &request.subject, key, seen, permits, check)? {
         Decided::Before(first) => return Ok(AllocationOutcome { allocation: *first, replayed: true }),
         Decided::Now(snapshot, drawn) => (snapshot, drawn),
     };
@@ -85,7 +91,7 @@ pub(super) fn allocate(
         at: request.at.clone(),
     };
     insert(c, &allocation)?;
-    audit::append(c, chain, &signature::bind(&signature, &entry(request, &allocation)?)?)?;
+    audit::append(c, chain, &entry(request, &allocation, &signature)?)?;
     for kind in &request.outbox {
         let created_at = request.at.clone();
         outbox::put(c, &NewOutbox { kind: kind.clone(), subject: request.subject.clone(), created_at })?;
@@ -96,7 +102,7 @@ pub(super) fn allocate(
 /// What the draw is decided on.
 fn snapshot(c: &Connection, trial: &str, subject: &str) -> Allocate<Snapshot> {
     let doing = "reading what a draw is decided on";
-    let list = allocation::list(c, trial)?
+    let list = allocation::terms(c, trial)?
         .ok_or_else(|| StoreError::not_found(format!("allocation list for trial {trial}; generate one")))?;
     let number = "SELECT ifnull(max(number), 0) + 1 FROM allocation WHERE list_id = ?1";
     let number = row(c, doing, number, [&list.id], |r| r.get(0))?.unwrap_or(1);
@@ -123,7 +129,7 @@ fn snapshot(c: &Connection, trial: &str, subject: &str) -> Allocate<Snapshot> {
 /// The list as the check may look into it, within the transaction.
 struct OpenDesk<'a> {
     c: &'a Connection,
-    list: &'a AllocationList,
+    list: &'a ListTerms,
     number: i64,
 }
 
@@ -179,16 +185,18 @@ fn insert(c: &Connection, a: &Allocation) -> Result<()> {
 
 /// What the audit says of an allocation. There is no arm here that it could say, and the place in the list
 /// stays out as well: it tells where blocks may begin.
-fn entry(request: &AllocationRequest, a: &Allocation) -> Result<NewAudit> {
-    let detail = serde_json::to_string(&BTreeMap::from([
-        ("allocation", a.id.as_str()),
-        ("list", &a.list_id),
-        ("number", &a.number.to_string()),
-        ("leaf", &a.leaf),
-        ("levels", &covered::levels(a)),
-        ("input", &a.decided_input),
-        ("definition", &a.definition),
-    ]));
+fn entry(request: &AllocationRequest, a: &Allocation, signature: &Signature) -> Result<NewAudit> {
+    let mut detail = BTreeMap::from([
+        ("allocation", a.id.clone()),
+        ("list", a.list_id.clone()),
+        ("number", a.number.to_string()),
+        ("leaf", a.leaf.clone()),
+        ("levels", covered::levels(a)),
+        ("input", a.decided_input.clone()),
+        ("definition", a.definition.clone()),
+    ]);
+    detail.extend(signature::named(signature));
+    let detail = serde_json::to_string(&detail);
     Ok(NewAudit {
         at: request.at.clone(),
         actor: request.signature.actor.clone(),

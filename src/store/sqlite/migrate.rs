@@ -21,6 +21,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0004_signatures", sql: include_str!("../migrations/0004_signatures.sql") },
     Migration { name: "0005_allocations", sql: include_str!("../migrations/0005_allocations.sql") },
     Migration { name: "0006_accounts", sql: include_str!("../migrations/0006_accounts.sql") },
+    Migration { name: "0007_allocated", sql: include_str!("../migrations/0007_allocated.sql") },
+    Migration { name: "0008_reads", sql: include_str!("../migrations/0008_reads.sql") },
 ];
 
 /// Applies the steps that are missing. What a step removes is overwritten in the file, not only unlinked.

@@ -52,6 +52,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the log is cut back to after a checkpoint.
 const LOG_BYTES: i64 = 64 << 20;
 
+/// What the writer keeps of the database in memory, at most: what a day's work touches, so that a commit need
+/// not read first what it writes, and no page is written twice for want of room.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Pages in the log at which it is moved into the database, if nobody reads an older state. A page that many
+/// commits wrote is moved once, so that less often is cheaper; below [`writer`]'s limit of a long log.
+const CHECKPOINT_PAGES: i64 = 3000;
+
 /// A data directory, opened. Dropping it finishes the writes that wait and releases the lock.
 pub struct SqliteStore {
     chain: Arc<dyn Chain>,
@@ -169,6 +176,10 @@ fn open_writer(database: &Path) -> Result<Connection> {
              PRAGMA cell_size_check = ON;
              PRAGMA temp_store = MEMORY;",
         )
+        .map_err(&failed)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(&failed)?;
+    connection
+        .pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))
         .map_err(&failed)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(())).map_err(&failed)?;
     connection.set_prepared_statement_cache_capacity(128);
@@ -464,23 +475,22 @@ impl Store for SqliteStore {
         let (chain, anchoring) = (Arc::clone(&self.chain), Arc::clone(&self.anchoring));
         // What was drawn before is told again, whatever became of the log since. The whole chain is looked at
         // out here, where nobody waits for it; its end once more inside.
-        if self.read(|c| allocation::by_key(c, &request.idempotency_key))?.is_none() {
+        let is_settled = |c: &Connection| {
+            Ok(allocation::is_key(c, &request.idempotency_key)? || anchoring.is_known_whole(c)?)
+        };
+        if !self.read(is_settled)? {
             self.read(|c| Ok(anchoring.proves(c)))??;
         }
         self.write(move |c| {
-            if allocation::by_key(c, &request.idempotency_key)?.is_none() {
-                anchoring.permits(c, &request.at)?;
-            }
-            draw::allocate(c, chain.as_ref(), &request, check)
+            let permits = |c: &Connection| anchoring.permits(c, &request.at);
+            draw::allocate(c, chain.as_ref(), &request, permits, check)
         })
     }
     fn consider(&self, trial: &str, subject: &str, check: Check) -> std::result::Result<(), AllocateError> {
-        self.read(|c| {
-            // The anchor first: see `verify`.
-            let agrees = self.anchoring.agrees(c);
-            let permitted = self.anchoring.proves(c).and(agrees);
-            Ok(permitted.and_then(|()| draw::decide(c, trial, subject, None, None, check).map(drop)))
-        })?
+        self.read(|c| Ok(self.anchoring.proves(c)))??;
+        // The anchor before anything else of the transaction: see `verify`.
+        let agrees = |c: &Connection| self.anchoring.agrees(c);
+        self.read(|c| Ok(draw::decide(c, trial, subject, None, None, agrees, check).map(drop)))?
     }
     fn allocations(&self, trial: &str) -> Result<Vec<Allocation>> {
         self.read(|c| allocation::all(c, trial))

@@ -98,12 +98,14 @@ fn member(c: &Connection, subject: &str) -> Result<Member> {
     let id = subject.strip_prefix("Patient/").unwrap_or(subject);
     let sql =
         "SELECT EXISTS (SELECT 1 FROM record WHERE subject = ?1 AND resource_type = 'Patient' AND id = ?2
-                                 AND state <> 'deleted')";
-    let allocated = "SELECT EXISTS (SELECT 1 FROM allocation WHERE subject = ?1)";
+                                 AND state <> 'deleted'),
+                EXISTS (SELECT 1 FROM allocation WHERE subject = ?1)";
+    let both = row(c, DOING, sql, [subject, id], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let (has_patient, is_allocated) = both.unwrap_or((false, false));
     Ok(Member {
-        is_allocated: row(c, DOING, allocated, [subject], |r| r.get(0))?.unwrap_or(false),
+        is_allocated,
         subject: subject.to_owned(),
-        has_patient: row(c, DOING, sql, [subject, id], |r| r.get(0))?.unwrap_or(false),
+        has_patient,
         alias: row(
             c,
             DOING,

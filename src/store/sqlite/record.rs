@@ -4,7 +4,7 @@ use super::super::Result;
 use super::super::error::StoreError;
 use super::super::precedence::{Standing, Version, standing};
 use super::super::rows::*;
-use super::{limited, person, row, rows, run, sha256_hex, word};
+use super::{decision, limited, person, row, rows, run, sha256_hex, word};
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeSet;
 
@@ -84,6 +84,8 @@ fn put_one(c: &Connection, new: &Hashed, at: &str) -> Result<Fate> {
                 concerned.extend(person::named(c, history_seq)?);
             }
         }
+        // What belongs to nobody concerns whoever refers to it.
+        concerned.extend(decision::readers(c, key)?);
         mark_dirty(c, concerned.iter().map(String::as_str), at)?;
     }
     Ok(match before {
@@ -297,11 +299,15 @@ pub(super) fn by_keys(c: &Connection, keys: &[RecordKey]) -> Result<Vec<Record>>
 }
 
 pub(super) fn named(c: &Connection, resource_type: &str, id: &str) -> Result<Vec<Record>> {
-    // The sources are few: for each, the key is known.
+    // The sources are few: each is found by the one before it, and for each the key is known.
     rows(
         c,
         "reading records",
-        "SELECT b.* FROM (SELECT DISTINCT source FROM record) s CROSS JOIN record_body b
+        "WITH RECURSIVE s (source) AS (
+             SELECT min(source) FROM record
+             UNION ALL
+             SELECT (SELECT min(source) FROM record WHERE source > s.source) FROM s WHERE s.source IS NOT NULL)
+         SELECT b.* FROM s CROSS JOIN record_body b
           WHERE b.source = s.source AND b.resource_type = ?1 AND b.id = ?2 ORDER BY b.source",
         [resource_type, id],
         read,

@@ -30,12 +30,16 @@ pub(super) fn put(c: &Connection, new: &NewSignature) -> Result<Signature> {
     Ok(Signature { id: c.last_insert_rowid(), record_sha256, signed: new.clone() })
 }
 
+/// How an audit entry names the signature of its action, and what was signed.
+pub(super) fn named(signature: &Signature) -> [(&'static str, String); 2] {
+    [("signature", signature.id.to_string()), ("record", signature.record_sha256.clone())]
+}
+
 /// The audit entry of a signed action: its detail names the signature and the hash of what was signed.
 pub(super) fn bind(signature: &Signature, entry: &NewAudit) -> Result<NewAudit> {
     let unreadable = |e| StoreError::storage("binding an audit entry to its signature", e);
     let mut detail: BTreeMap<String, String> = serde_json::from_str(&entry.detail).map_err(unreadable)?;
-    detail.insert("signature".to_owned(), signature.id.to_string());
-    detail.insert("record".to_owned(), signature.record_sha256.clone());
+    detail.extend(named(signature).map(|(key, value)| (key.to_owned(), value)));
     let detail = serde_json::to_string(&detail).map_err(unreadable)?;
     Ok(NewAudit { detail, ..entry.clone() })
 }

@@ -239,6 +239,7 @@ impl Desk {
             }
             while !waiting.is_empty() {
                 let mut ran = Vec::with_capacity(waiting.len());
+                self.anchoring.look_again();
                 if let Some(connection) = &self.connection {
                     self.anchoring.catch_up(connection);
                 }
@@ -344,7 +345,8 @@ fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
 /// Runs one operation so that its failure harms nobody else. An error means that the whole
 /// transaction is lost.
 fn in_savepoint(connection: &Connection, job: &mut dyn Job) -> Result<(), StoreError> {
-    let step = |sql: &str| connection.execute_batch(sql).map_err(trouble("running an operation"));
+    let run = |sql: &str| connection.prepare_cached(sql)?.execute([]);
+    let step = |sql: &str| run(sql).map(drop).map_err(trouble("running an operation"));
     step("SAVEPOINT operation")?;
     match job.run(connection) {
         Ran::Keep => step("RELEASE operation"),
@@ -355,6 +357,6 @@ fn in_savepoint(connection: &Connection, job: &mut dyn Job) -> Result<(), StoreE
         }
         // No space: what was written so far would not fit either, and a sender's retry comes later.
         Ran::Undo(Some(full @ StoreError::Full { .. })) => Err(full),
-        Ran::Undo(_) => step("ROLLBACK TO operation; RELEASE operation"),
+        Ran::Undo(_) => step("ROLLBACK TO operation").and_then(|()| step("RELEASE operation")),
     }
 }

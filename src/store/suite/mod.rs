@@ -86,6 +86,7 @@ pub(crate) fn decision(subject: &str, json: &str) -> NewDecision {
         gaps: vec![],
         change: None,
         records: 0,
+        reads: Vec::new(),
         outbox: vec![],
     }
 }
