@@ -8,6 +8,7 @@ use crate::fact::*;
 use crate::mapping::Mapped;
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
+use std::borrow::Cow;
 
 /// The bytes are not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,7 @@ pub struct Damaged;
 type Result<T> = std::result::Result<T, Damaged>;
 
 /// Writes a version of the resource `reference`, without its reference and its subject.
-pub fn encode(held: &Held, reference: &str, out: &mut Vec<u8>) {
+pub fn encode(held: &Held<'_>, reference: &str, out: &mut Vec<u8>) {
     let mut w = Writer { out, reference, version: held.version.as_deref() };
     let has = |yes: bool, bit: u8| if yes { 1 << bit } else { 0 };
     let (facts, gaps) = (&held.mapped.facts, &held.mapped.gaps);
@@ -53,12 +54,12 @@ pub fn encode(held: &Held, reference: &str, out: &mut Vec<u8>) {
 }
 
 /// Reads what [`encode`] wrote.
-pub fn decode(bytes: &[u8], reference: &str, subject: Option<&str>) -> Result<Held> {
+pub fn decode<'a>(bytes: &'a [u8], reference: &'a str, subject: Option<&'a str>) -> Result<Held<'a>> {
     let mut r = Reader { bytes, reference, version: None };
     let flags = r.byte()?;
     let is = |bit: u8| flags & (1 << bit) != 0;
     let version = if is(4) { Some(r.text()?) } else { None };
-    let last_updated = if is(5) { Some(r.text()?.into()) } else { None };
+    let last_updated = if is(5) { Some(r.text()?) } else { None };
     r.version = version;
     let content = if is(1) { r.fixed().map(u64::from_le_bytes)? } else { 0 };
     let facts = if is(2) { r.list(Reader::fact)? } else { Vec::new() };
@@ -67,9 +68,9 @@ pub fn decode(bytes: &[u8], reference: &str, subject: Option<&str>) -> Result<He
         return Err(Damaged);
     }
     Ok(Held {
-        version: version.map(Box::from),
-        last_updated,
-        subject: subject.map(Box::from),
+        version: version.map(Cow::Borrowed),
+        last_updated: last_updated.map(Cow::Borrowed),
+        subject: subject.map(Cow::Borrowed),
         deleted: is(0),
         content,
         mapped: Mapped { facts, gaps },

@@ -43,7 +43,7 @@ impl<'t> Dossier<'t> {
         let (shared, settled) = (SharedFacts::default(), HashMap::new());
         let mut dossier = Dossier { trial, as_of, shared, moved, settled };
         let mut merge = runs.merge()?;
-        let mut apart: BTreeMap<Box<str>, Vec<Held>> = BTreeMap::new();
+        let mut apart: BTreeMap<Box<str>, Vec<Held<'static>>> = BTreeMap::new();
         while let Some(group) = merge.next()? {
             if !group.subject.is_empty() && dossier.moved.is_empty() {
                 break;
@@ -52,7 +52,7 @@ impl<'t> Dossier<'t> {
                 let (reference, bytes) = record?;
                 if group.subject.is_empty() || dossier.is_moved(reference) {
                     let held = codec::decode(bytes, reference, group.subject())?;
-                    held.join(apart.entry(reference.into()).or_default());
+                    held.into_owned().join(apart.entry(reference.into()).or_default());
                 }
             }
         }
@@ -65,10 +65,12 @@ impl<'t> Dossier<'t> {
             };
             match standing {
                 Standing::Nothing => {}
-                Standing::Of(subject, mapped) => dossier.settled.entry(subject).or_default().extend(mapped),
+                Standing::Of(subject, mapped) => {
+                    dossier.settled.entry(subject.into()).or_default().extend(mapped)
+                }
                 Standing::Conflict(among) => {
                     for subject in among {
-                        let settled = dossier.settled.entry(subject).or_default();
+                        let settled = dossier.settled.entry(subject.into()).or_default();
                         settled.gaps.push(Gap::of_versions(&reference));
                     }
                 }

@@ -155,7 +155,7 @@ impl<'d> Gatherer<'d> {
 }
 
 impl Keep for Gatherer<'_> {
-    fn keep(&mut self, reference: &str, held: Held) {
+    fn keep(&mut self, reference: &str, held: Held<'_>) {
         let subject = held.subject.as_deref().unwrap_or_default();
         let at = self.buffer.len();
         self.entries.push(Entry { prefix: prefix(subject.as_bytes()), at: at as u32 });

@@ -57,15 +57,17 @@ impl Surroundings {
     }
 
     /// The subject that a reference means: `Patient/id`.
-    pub(crate) fn resolve(&self, reference: &str) -> Option<String> {
+    pub(crate) fn resolve<'r>(&'r self, reference: &'r str) -> Option<Cow<'r, str>> {
         if let Some(found) = self.urls.get(reference) {
             // The entry that is meant may be something else than a patient.
-            return Some(found.clone()).filter(|found| found.starts_with("Patient/"));
+            return Some(Cow::from(found)).filter(|found| found.starts_with("Patient/"));
         }
         match type_and_id(reference) {
-            Some(("Patient", id)) => Some(format!("Patient/{id}")),
+            // As nearly all hospitals write it.
+            Some(("Patient", id)) if reference.len() == "Patient/".len() + id.len() => Some(reference.into()),
+            Some(("Patient", id)) => Some(format!("Patient/{id}").into()),
             Some(_) => None,
-            None => uuid(reference).map(|uuid| format!("Patient/{uuid}")),
+            None => uuid(reference).map(|uuid| format!("Patient/{uuid}").into()),
         }
     }
 }

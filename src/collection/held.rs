@@ -4,21 +4,36 @@ use super::reader::Keep;
 use crate::fact::{Fact, Gap, Reason};
 use crate::mapping::Mapped;
 use crate::normalize::precedence::{self, Version};
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One version of one resource, mapped.
 #[derive(Debug, PartialEq)]
-pub struct Held {
-    pub version: Option<Box<str>>,
-    pub last_updated: Option<Box<str>>,
-    pub subject: Option<Box<str>>,
+pub struct Held<'a> {
+    pub version: Option<Cow<'a, str>>,
+    pub last_updated: Option<Cow<'a, str>>,
+    pub subject: Option<Cow<'a, str>>,
     pub deleted: bool,
     /// Tells apart what could not be mapped; two that were mapped are the same if they say the same.
     pub content: u64,
     pub mapped: Mapped,
 }
 
-impl Held {
+impl<'a> Held<'a> {
+    /// The same without the text that it was read from.
+    pub fn into_owned(mut self) -> Held<'static> {
+        self.mapped.facts.shrink_to_fit();
+        let own = |text: Option<Cow<'_, str>>| text.map(|t| Cow::Owned(t.into_owned()));
+        Held {
+            version: own(self.version),
+            last_updated: own(self.last_updated),
+            subject: own(self.subject),
+            deleted: self.deleted,
+            content: self.content,
+            mapped: self.mapped,
+        }
+    }
+
     /// What a person attested elsewhere than in the records.
     pub fn attested(subject: &str, fact: Fact, key: &str, shelf: &mut dyn Keep) {
         let mut hasher = DefaultHasher::new();
@@ -35,7 +50,7 @@ impl Held {
     }
 
     /// Joins the versions of its resource, unless it is there already.
-    pub fn join(self, versions: &mut Vec<Held>) {
+    pub fn join(self, versions: &mut Vec<Held<'a>>) {
         let known = versions.iter().any(|v| {
             v.version == self.version && v.last_updated == self.last_updated && v.says_the_same(&self)
         });
@@ -44,7 +59,7 @@ impl Held {
         }
     }
 
-    fn says_the_same(&self, other: &Held) -> bool {
+    fn says_the_same(&self, other: &Held<'_>) -> bool {
         self.deleted == other.deleted
             && self.subject == other.subject
             && self.content == other.content
@@ -52,24 +67,24 @@ impl Held {
     }
 }
 
-fn name(held: &Held) -> String {
+fn name(held: &Held<'_>) -> String {
     format!("{:016x} {:?}", held.content, held.mapped)
 }
 
 /// What stands of one resource.
 #[derive(Debug)]
-pub enum Standing {
+pub enum Standing<'a> {
     /// It was deleted, or says nothing of anybody.
     Nothing,
-    Of(Box<str>, Mapped),
+    Of(Cow<'a, str>, Mapped),
     /// A Medication or a study.
     Shared(Vec<Fact>),
     /// Its versions contradict each other: a gap of each subject that one of them names.
-    Conflict(Vec<Box<str>>),
+    Conflict(Vec<Cow<'a, str>>),
 }
 
 /// What stands among all versions of one resource.
-pub fn settle(mut versions: Vec<Held>) -> Standing {
+pub fn settle(mut versions: Vec<Held<'_>>) -> Standing<'_> {
     let at = match versions.len() {
         0 => return Standing::Nothing,
         1 => 0,
@@ -108,7 +123,7 @@ impl Mapped {
     }
 }
 
-fn stands(versions: &[Held]) -> precedence::Standing {
+fn stands(versions: &[Held<'_>]) -> precedence::Standing {
     let comparable: Vec<Version> = versions
         .iter()
         .enumerate()

@@ -42,10 +42,11 @@ pub struct Collection<'t> {
 
 /// All versions by reference.
 #[derive(Debug, Default)]
-struct Shelf(HashMap<Box<str>, Vec<Held>>);
+struct Shelf(HashMap<Box<str>, Vec<Held<'static>>>);
 
 impl Keep for Shelf {
-    fn keep(&mut self, reference: &str, held: Held) {
+    fn keep(&mut self, reference: &str, held: Held<'_>) {
+        let held = held.into_owned();
         match self.0.get_mut(reference) {
             Some(versions) => held.join(versions),
             None => _ = self.0.insert(reference.into(), vec![held]),
@@ -88,7 +89,7 @@ impl<'t> Collection<'t> {
                 Standing::Nothing => {}
                 Standing::Conflict(among) => {
                     for subject in among {
-                        subjects.entry(subject).or_default().gaps.push(Gap::of_versions(&reference));
+                        subjects.entry(subject.into()).or_default().gaps.push(Gap::of_versions(&reference));
                     }
                 }
                 Standing::Shared(facts) => {
@@ -105,7 +106,7 @@ impl<'t> Collection<'t> {
                     if mapped.is_empty() {
                         continue;
                     }
-                    let entry = subjects.entry(subject).or_default();
+                    let entry = subjects.entry(subject.into()).or_default();
                     entry.facts.extend(mapped.facts);
                     entry.gaps.extend(mapped.gaps);
                 }

@@ -19,7 +19,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Takes a version of the resource that goes by a reference (`Observation/123`).
 pub trait Keep {
-    fn keep(&mut self, reference: &str, held: Held);
+    fn keep(&mut self, reference: &str, held: Held<'_>);
 }
 
 /// Says where a document stands: it is made only for what could not be used.
@@ -163,9 +163,11 @@ impl<'t> Reader<'t> {
                 record.subject = Some(Text(format!("Patient/{}", record.head.id).into()));
             }
         }
-        let subject = record.subject.as_deref().and_then(|s| around.resolve(s));
+        // The record is changed below: what it says of its subject is taken out first.
+        let named = record.subject.take();
+        let subject = named.as_deref().and_then(|s| around.resolve(s));
         let belongs = subject.is_some() || !needs_subject(&record.body);
-        let mut mapped = mapping::apply(with_resolved(&mut record, around), self.trial);
+        let mapped = mapping::apply(with_resolved(&mut record, around), self.trial);
         if !belongs && !mapped.is_empty() {
             let loose = Loose {
                 resource_type: Some(Text(record.head.resource_type.to_string().into())),
@@ -180,12 +182,11 @@ impl<'t> Reader<'t> {
             self.unusable(Some(loose), around, place, entry, Reason::SubjectMissing, &path, shelf);
             return Ok(());
         }
-        mapped.facts.shrink_to_fit();
         // Also without facts, and without a subject: it may take back what an older version said.
         let held = Held {
-            version: record.head.version.as_deref().map(Box::from),
-            last_updated: record.head.last_updated.as_deref().map(Box::from),
-            subject: subject.map(Box::from),
+            version: record.head.version.as_deref().map(Cow::Borrowed),
+            last_updated: record.head.last_updated.as_deref().map(Cow::Borrowed),
+            subject,
             deleted: false,
             content: 0,
             mapped,
@@ -226,11 +227,11 @@ impl<'t> Reader<'t> {
         let named = loose.subject.or(loose.patient).and_then(|r| r.reference);
         let resource_type = loose.resource_type.as_deref().unwrap_or("");
         let id = loose.id.as_deref().filter(|id| is_id(id));
-        let own = (resource_type == "Patient").then(|| id.map(|id| format!("Patient/{id}")));
+        let own = (resource_type == "Patient").then(|| id.map(|id| Cow::from(format!("Patient/{id}"))));
         let subject = own
             .flatten()
             .or_else(|| named.as_deref().and_then(|s| around.resolve(s)))
-            .or_else(|| around.only_patient.clone());
+            .or_else(|| around.only_patient.clone().map(Cow::Owned));
         let full_path = match (entry.is_empty(), path.is_empty()) {
             (true, _) => path.to_owned(),
             (false, true) => entry.to_owned(),
@@ -257,9 +258,9 @@ impl<'t> Reader<'t> {
         gap.reason.hash(&mut hasher);
         let identified = id.is_some() && is_resource_type(resource_type);
         let held = Held {
-            version: meta.version_id.as_deref().map(Box::from),
-            last_updated: meta.last_updated.as_deref().map(Box::from),
-            subject: Some(subject.into()),
+            version: meta.version_id.map(|t| t.0),
+            last_updated: meta.last_updated.map(|t| t.0),
+            subject: Some(subject),
             deleted: false,
             content: hasher.finish(),
             mapped: Mapped { facts: Vec::new(), gaps: vec![gap] },

@@ -422,7 +422,7 @@ impl Intake<'_> {
         let subject = match resource_type.as_str() {
             "Patient" => Some(format!("Patient/{id}")),
             other => {
-                let direct = named.as_deref().and_then(|s| around.resolve(s));
+                let direct = named.as_deref().and_then(|s| around.resolve(s)).map(String::from);
                 let is_alias = direct.as_deref().is_some_and(|d| d.starts_with("Patient/id."));
                 if (direct.is_none() || is_alias)
                     && let Some(by) = self.subject_identifier(text, is_alias)
@@ -504,10 +504,8 @@ impl Intake<'_> {
             identity.alias = Some(found.clone());
         }
         for link in &shape.link {
-            let Some(other) = link.other.as_ref().and_then(|o| around.resolve(o.reference.as_deref()?))
-            else {
-                continue;
-            };
+            let other = link.other.as_ref().and_then(|o| around.resolve(o.reference.as_deref()?));
+            let Some(other) = other.map(String::from) else { continue };
             let (kind, subject, other) = match link.link_type.as_deref() {
                 Some("replaced-by") => (LinkKind::ReplacedBy, own.clone(), other),
                 Some("replaces") => (LinkKind::ReplacedBy, other, own.clone()),
