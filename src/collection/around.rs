@@ -62,9 +62,11 @@ impl Surroundings {
             // The entry that is meant may be something else than a patient.
             return Some(Cow::from(found)).filter(|found| found.starts_with("Patient/"));
         }
+        // As nearly all hospitals write it.
+        if reference.strip_prefix("Patient/").is_some_and(is_id) {
+            return Some(reference.into());
+        }
         match type_and_id(reference) {
-            // As nearly all hospitals write it.
-            Some(("Patient", id)) if reference.len() == "Patient/".len() + id.len() => Some(reference.into()),
             Some(("Patient", id)) => Some(format!("Patient/{id}").into()),
             Some(_) => None,
             None => uuid(reference).map(|uuid| format!("Patient/{uuid}").into()),

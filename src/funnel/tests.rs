@@ -257,7 +257,7 @@ fn no_reason_is_left_out() {
         all.iter().enumerate().all(|(at, one)| number(*one) == at)
     }
     use crate::{eligibility::evaluate, fact::Reason, identity};
-    assert!(numbers(&Reason::ALL, |r| r as usize));
+    assert!(numbers(Reason::ALL, |r| r as usize));
     assert!(numbers(&evaluate::Why::ALL, |w| w as usize));
     assert!(numbers(&identity::Why::ALL, |w| w as usize));
 }

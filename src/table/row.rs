@@ -176,8 +176,8 @@ impl Columns {
         }
         to.whole(Name("gaps", ""), s.map(|s| i32::try_from(s.gaps.len()).unwrap_or(i32::MAX)));
         to.words(Name("gap_reasons", ""), s.map(|_| reasons.iter()));
-        to.text(Name("trial", ""), s.map(|s| &*s.trial));
-        to.text(Name("definition", ""), s.map(|s| &*s.definition));
+        to.text(Name("trial", ""), s.map(|s| s.trial));
+        to.text(Name("definition", ""), s.map(|s| s.definition));
     }
 }
 
@@ -190,7 +190,7 @@ fn measured<C: Cells>(id: &str, r: Option<&VariableReport>, to: &mut C) {
     to.number(Name(id, ""), r.and_then(|r| number(&r.value)));
     to.number(Name(id, "_low"), r.and_then(|r| number(&r.low)));
     to.number(Name(id, "_high"), r.and_then(|r| number(&r.high)));
-    to.text(Name(id, "_unit"), r.and_then(|r| r.unit.as_deref()));
+    to.text(Name(id, "_unit"), r.and_then(|r| r.unit));
     origin(id, r, to);
     to.text(Name(id, "_flag"), r.and_then(|r| r.flag.as_deref()));
 }

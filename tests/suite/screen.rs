@@ -472,3 +472,28 @@ fn the_cohort_is_judged_as_it_was_made() {
         .collect();
     assert_eq!(shown, expected);
 }
+
+#[test]
+fn threads_change_nothing_and_the_prefilter_says_what_it_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cohort = format!("{}/fixtures/cohort", env!("CARGO_MANIFEST_DIR"));
+    let ran = |more: &[&str]| {
+        let args: Vec<&str> = ["screen", &cohort, "--as-of", AS_OF].iter().chain(more).copied().collect();
+        run_in(folder.path(), &args, b"")
+    };
+    let one = ran(&["--threads", "1"]);
+    assert_eq!(one.code, 0, "{}", one.stderr);
+    assert_eq!(ran(&["--threads", "5"]).stdout, one.stdout);
+    assert!(!one.stderr.contains("passed over"), "{}", one.stderr);
+    let filtered = ran(&["--prefilter"]);
+    assert!(filtered.stderr.contains("lines were passed over by the prefilter"), "{}", filtered.stderr);
+    let decisions = |ran: &[u8]| {
+        let decision = |line: &str| {
+            let screening: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            (screening["subject"].to_string(), screening["decision"].to_string())
+        };
+        String::from_utf8_lossy(ran).lines().map(decision).collect::<Vec<_>>()
+    };
+    assert_eq!(decisions(&filtered.stdout), decisions(&one.stdout));
+    assert_eq!(ran(&["--threads", "0"]).code, 2);
+}
