@@ -333,12 +333,12 @@ def cut(full):
 def one_round(number, seen):
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with Bench(at=memory) as bench:
-        recording = record(bench, mixed(60, "p", 250_000))
+        recording = record(bench, mixed(60, "p", 900_000))
         acks = sum(e[0] == "ack" for e in recording[0])
         expect(acks >= 20, f"only {acks} acknowledgements were recorded")
-        # The database itself is written when the log is full, and by that time only.
+        # The database itself is written when the log has 3000 pages (`CHECKPOINT_PAGES`), and by that time only.
         moved = sum(e[0] == "write" and len(e[3]) == 4096 and e[1] in bases(recording) for e in recording[0])
-        expect(moved > 100, "the recording has no checkpoint")
+        expect(moved > 100, f"the recording has no checkpoint: {moved} pages were moved into the database")
         spared(bench, recording, 240, 10 * number + 1, seen)
         # The same recording on a disk that forgets what of the log it was told to sync.
         tried, with_loss, _, corrupt = judged(bench, recording, 30, 10 * number + 3, lies=True)
