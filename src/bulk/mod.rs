@@ -73,7 +73,9 @@ impl Options {
 /// Why a screening ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BulkError {
-    #[error("the temporary files in {folder}: {error}; name another folder with --temp-dir")]
+    #[error(
+        "the temporary files in {folder}: {error}; free the place, or name another folder with --temp-dir"
+    )]
     Temporary { folder: String, error: io::Error },
     #[error("{0}")]
     Output(io::Error),

@@ -39,7 +39,7 @@ pub struct How {
 
 impl How {
     pub fn as_of(&self) -> NaiveDate {
-        self.as_of.unwrap_or_else(super::shell::today)
+        self.as_of.unwrap_or_else(|| chrono::Local::now().date_naive())
     }
 }
 
@@ -72,9 +72,7 @@ pub fn screen<O: Send>(
     bar.finish();
     let mut summary = end.map_err(|error| match error {
         BulkError::Output(error) => super::output::closed(error),
-        BulkError::Temporary { .. } => {
-            Failure::new(exit::PROBLEMS, error.to_string(), "free the place or name another folder")
-        }
+        BulkError::Temporary { .. } => Failure::problem(error.to_string()),
     })?;
     summary.problem_count += problems.len() as u64;
     summary.problems.append(&mut problems);

@@ -24,9 +24,9 @@ TESTED_BY = {
 }
 # Of these only some parts, by the file that declares them.
 PARTS = {
-    "src/cli/mod.rs": ["output", "screen", "trial"],
+    "src/cli/mod.rs": ["files", "output", "screen", "sheet", "trial", "whole"],
     "src/normalize/mod.rs": ["fhir", "precedence"],
-    "src/source/mod.rs": ["files"],
+    "src/source/mod.rs": ["blocks", "files"],
 }
 COMMANDS = ["Screen"]
 
