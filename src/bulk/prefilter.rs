@@ -9,6 +9,7 @@
 
 use crate::fhir::reference::is_id;
 use crate::fhir::release::is_resource_type;
+use crate::normalize::fhir::TYPES;
 use crate::protocol::Trial;
 use memchr::memmem::Finder;
 use std::collections::HashSet;
@@ -23,24 +24,6 @@ pub struct Prefilter {
 /// How a resource begins as nearly all servers write it.
 const BEGIN: &[u8] = b"{\"resourceType\":\"";
 const ID: &[u8] = b"\",\"id\":\"";
-
-/// Types that the mapping reads.
-const READ: [&str; 14] = [
-    "AllergyIntolerance",
-    "Bundle",
-    "Condition",
-    "Consent",
-    "Medication",
-    "MedicationAdministration",
-    "MedicationDispense",
-    "MedicationRequest",
-    "MedicationStatement",
-    "Patient",
-    "Procedure",
-    "QuestionnaireResponse",
-    "ResearchStudy",
-    "ResearchSubject",
-];
 
 impl Prefilter {
     pub fn new(trial: &Trial) -> Self {
@@ -58,7 +41,7 @@ impl Prefilter {
         let (resource_type, id) = (std::str::from_utf8(resource_type).ok()?, std::str::from_utf8(id).ok()?);
         let over = match resource_type {
             "Observation" => self.is_without_code(line, self.codes.as_ref()?),
-            other => !READ.contains(&other) && is_resource_type(other),
+            other => other != "Bundle" && !TYPES.contains(&other) && is_resource_type(other),
         };
         (over && is_id(id)).then(|| format!("{resource_type}/{id}"))
     }
@@ -98,7 +81,7 @@ mod tests {
         assert_eq!(over(&code("8867-4").replace("o1", "o/1")), None, "no id");
         let of = |t: &str| over(&format!(r#"{{"resourceType":"{t}","id":"e1","status":"x"}}"#));
         assert_eq!(of("Encounter").as_deref(), Some("Encounter/e1"));
-        for read in READ {
+        for read in TYPES.into_iter().chain(["Bundle"]).filter(|t| *t != "Observation") {
             assert_eq!(of(read), None, "{read}");
         }
         assert_eq!(of("Nonsense"), None, "no type: somebody's gap");

@@ -112,12 +112,12 @@ fn is_consent(trial: &Trial, criterion: &str) -> bool {
     trial.criteria.iter().any(|c| c.id == criterion && matches!(c.rule, Rule::Consent))
 }
 
-/// Does the decision say of every criterion of consent that it is met?
+/// Does the decision say of every criterion of consent that it is met? Without one nobody consented.
 fn consented(decision: &Value, trial: &Trial) -> bool {
     let verdict = |id: &str| {
         let criteria = decision["criteria"].as_array().into_iter().flatten();
         criteria.clone().find(|c| c["id"] == id).and_then(|c| c["verdict"].as_str())
     };
-    let mut consents = trial.criteria.iter().filter(|c| matches!(c.rule, Rule::Consent));
-    consents.all(|c| verdict(&c.id) == Some("met"))
+    let mut consents = trial.criteria.iter().filter(|c| matches!(c.rule, Rule::Consent)).peekable();
+    consents.peek().is_some() && consents.all(|c| verdict(&c.id) == Some("met"))
 }

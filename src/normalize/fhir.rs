@@ -10,6 +10,25 @@ use crate::fhir::text::Text;
 use serde::Deserialize;
 use std::borrow::Cow;
 
+/// Types that say something about a trial's criteria. All others are kept where they are pushed, and used for
+/// nothing.
+pub(crate) const TYPES: [&str; 14] = [
+    "AllergyIntolerance",
+    "Condition",
+    "Consent",
+    "Medication",
+    "MedicationAdministration",
+    "MedicationDispense",
+    "MedicationRequest",
+    "MedicationStatement",
+    "Observation",
+    "Patient",
+    "Procedure",
+    "QuestionnaireResponse",
+    "ResearchStudy",
+    "ResearchSubject",
+];
+
 /// The type of a resource. Most servers write it first; the others are read twice.
 pub fn resource_type(text: &str) -> Option<&str> {
     let rest = text.trim_start().strip_prefix('{')?.trim_start().strip_prefix("\"resourceType\"")?;
@@ -533,5 +552,20 @@ fn collect<'a>(from: Vec<Item<'a>>, into: &mut Vec<(String, Given<'a>)>) {
             }
         }
         collect(item.item, into);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a type list leaves out would be lost in silence, so all types that FHIR has are tried.
+    #[test]
+    fn the_types_that_are_used_are_those_that_have_a_body() {
+        for name in crate::fhir::release::RESOURCE_TYPES.iter().copied() {
+            let text = format!(r#"{{"resourceType":"{name}","id":"a","code":{{}},"subject":{{}}}}"#);
+            let is_used = !matches!(record(&text), Ok(Record { body: Body::Other, .. }));
+            assert_eq!(is_used, TYPES.contains(&name), "{name}");
+        }
     }
 }

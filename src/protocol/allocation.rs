@@ -9,6 +9,7 @@
 use super::compile::Trial;
 use super::document::{Definition, File, Finding, Severity};
 use super::factor::Factor;
+use super::rule::Rule;
 use super::schema;
 use super::variable::Variable;
 use crate::access::{Disclosure, Masking, Role};
@@ -257,6 +258,11 @@ pub(super) fn check(trial: &Trial, definition: &Definition, findings: &mut Vec<F
     let mut report = |severity, span, id, text: String, hint: &str| {
         findings.push(Finding { severity, place: file.place(span), id, text, hint: hint.into() });
     };
+    if !trial.criteria.iter().any(|c| matches!(c.rule, Rule::Consent)) {
+        let text = "no criterion's rule is `consent`: nobody could be asked for it before the draw";
+        let hint = "add an inclusion criterion with rule = { consent = {} }";
+        report(Severity::Error, section.total.span(), "TB-T035", text.into(), hint);
+    }
     if let Err(error) = Arms::new(trial.arms.iter().map(|arm| arm.name.clone())) {
         let hint = "correct the [[arm]] sections";
         return report(Severity::Error, section.scheme.span(), "TB-T024", error.to_string(), hint);

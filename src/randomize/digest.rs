@@ -192,9 +192,13 @@ mod tests {
             assert_eq!(refused.parse::<Digest>(), Err(NotADigest), "{refused}");
         }
         assert_eq!(from_hex("00ff1a"), Some(vec![0, 255, 26]));
-        for refused in ["0", "0G", "g0", "0A", "0:", "0`", "00f", "\u{e9}"] {
+        for refused in ["0", "0G", "g0", "gg", "0A", "AA", "0:", "0`", "00f", "\u{e9}"] {
             assert_eq!(from_hex(refused), None, "{refused}");
         }
+        let told = serde_json::from_str::<Digest>("7").expect_err("a number").to_string();
+        assert!(told.contains("expected a SHA-256 value"), "{told}");
+        let told = serde_json::from_str::<Hex>("\"0\"").expect_err("half a byte").to_string();
+        assert!(told.contains("expected an even number of lower-case hexadecimal digits"), "{told}");
         let every: Vec<u8> = (0..=255).collect();
         assert_eq!(from_hex(&to_hex(&every)), Some(every));
         assert_eq!(

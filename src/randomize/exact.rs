@@ -133,9 +133,6 @@ impl Visitor<'_> for AsText {
     fn visit_i64<E>(self, number: i64) -> Result<String, E> {
         Ok(number.to_string())
     }
-    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
-        Ok(number.to_string())
-    }
 }
 
 #[cfg(test)]
@@ -231,6 +228,8 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(read(text), expected, "{text}");
         }
+        let told = toml::from_str::<Definition>("p = true").err().expect("no number").to_string();
+        assert!(told.contains("expected a decimal, for example 0.7"), "{told}");
         // In JSON, where numbers are kept as text in this binary, it is written and read as text.
         let weight: Weight = "0.5".parse().expect("a weight");
         let json = serde_json::to_string(&weight).expect("a text");

@@ -58,6 +58,10 @@ fn what_is_exported_is_revealed_and_verified_on_another_machine() {
     }
     assert_eq!(certificate["allocated"], 0);
 
+    // Filed with the certificate: with it the list can be read while the service is down.
+    let filed = dir.path().join("filed.json").display().to_string();
+    bench.ok(&["allocation", "export", "--out", &filed]);
+
     let mut arms = Vec::new();
     for id in ["p-004", "p-001", "p-003"] {
         arms.push(bench.ok(&["randomize", id, "--by", "A"]).json()["arm"].clone());
@@ -83,6 +87,9 @@ fn what_is_exported_is_revealed_and_verified_on_another_machine() {
     let shown: Vec<&Value> =
         revealed["allocations"].as_array().expect("allocations").iter().map(|a| &a["arm"]).collect();
     assert_eq!(shown, arms.iter().collect::<Vec<_>>());
+    let foreseen = off(&["allocation", "reveal", "--bundle", "filed.json", "--key", "s.key"]).code(0).json();
+    let slots = foreseen["slots"].as_array().expect("slots").iter().take(3);
+    assert_eq!(slots.map(|slot| &slot["arm"]).collect::<Vec<_>>(), shown, "the draws follow what was filed");
     verify(&["--revealed", "revealed.json", "--commitment", &commitment]).code(0);
 
     // The service's key gives the same; without a reason it is not asked.

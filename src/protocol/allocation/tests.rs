@@ -44,6 +44,11 @@ id = "I1"
 kind = "inclusion"
 text = { en = "adult", zh = "成人" }
 rule = { any = [{ age = { at_least = 18 } }, { answer = { variable = "ascites", is = "none" } }] }
+[[criterion]]
+id = "I2"
+kind = "inclusion"
+text = { en = "consent", zh = "同意" }
+rule = { consent = {} }
 [masking]
 arm_visible_to = ["pharmacist"]
 write_back = "withhold"
@@ -191,6 +196,26 @@ fn every_mistake_has_its_check_and_its_line() {
         let (_, findings) = read(format!("{HEAD}[allocation]\ntotal = 96\n{}", many(n, blocks)));
         assert!(findings.iter().all(|f| f.id == "TB-T019"), "{n} factors give strata of 24 or more: {findings:?}");
     }
+}
+
+#[test]
+fn who_is_drawn_for_has_a_criterion_of_consent() {
+    let allocation = "[allocation]\ntotal = 92\nscheme = \"complete\"\n";
+    let found = |rule: &str| {
+        let head = HEAD.replace("rule = { consent = {} }", rule);
+        let (trial, findings) = read(format!("{head}{allocation}"));
+        let place = findings.into_iter().find(|f| f.id == "TB-T035").map(|f| f.place);
+        (trial.is_some(), place)
+    };
+    let at = format!("t.toml:{}", HEAD.lines().count() + 2);
+    assert_eq!(found("rule = { consent = {} }"), (true, None));
+    assert_eq!(found("rule = { attested = {} }"), (false, Some(at.clone())));
+    // One way of several is not consent.
+    let either = "rule = { any = [{ consent = {} }, { age = { at_least = 18 } }] }";
+    assert_eq!(found(either), (false, Some(at)));
+    // Who only screens need not ask.
+    let head = HEAD.replace("rule = { consent = {} }", "rule = { attested = {} }");
+    assert!(read(head).0.is_some());
 }
 
 #[test]

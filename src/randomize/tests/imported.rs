@@ -407,6 +407,15 @@ fn nothing_that_is_said_holds_a_cell_of_the_file() {
     }
 }
 
+#[test]
+fn a_finding_names_the_stratum_where_there_are_several() {
+    let said = |stratum: &str| Fault::Sorted { stratum: stratum.into() }.to_string();
+    let fault = "the list is sorted by arm, so that it can be foreseen";
+    assert_eq!(said(""), fault);
+    assert_eq!(said("sex=f"), format!("stratum sex=f: {fault}"));
+    assert_eq!(said("*"), format!("all strata together: {fault}"));
+}
+
 /// The commitment is that of the bytes, so that another spelling of the same list has another.
 #[test]
 fn the_commitment_is_to_the_bytes_under_the_salt() {

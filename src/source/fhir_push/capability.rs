@@ -6,24 +6,6 @@ use crate::pipeline::stamp;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-/// Types that say something about a trial's criteria. All others are taken, kept, and used for nothing.
-pub(super) const USED: [&str; 14] = [
-    "AllergyIntolerance",
-    "Condition",
-    "Consent",
-    "Medication",
-    "MedicationAdministration",
-    "MedicationDispense",
-    "MedicationRequest",
-    "MedicationStatement",
-    "Observation",
-    "Patient",
-    "Procedure",
-    "QuestionnaireResponse",
-    "ResearchStudy",
-    "ResearchSubject",
-];
-
 const SECURITY: &str = "http://terminology.hl7.org/CodeSystem/restful-security-service";
 
 /// `GET /fhir/metadata`. `since`: when this came to hold.
@@ -41,7 +23,7 @@ pub(super) fn statement(push: &Push, since: DateTime<Utc>) -> Vec<u8> {
             }
         }
     }
-    let resources: Vec<Value> = USED
+    let resources: Vec<Value> = crate::normalize::fhir::TYPES
         .iter()
         .map(|resource_type| {
             json!({
