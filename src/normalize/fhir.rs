@@ -563,7 +563,8 @@ mod tests {
     #[test]
     fn the_types_that_are_used_are_those_that_have_a_body() {
         for name in crate::fhir::release::RESOURCE_TYPES.iter().copied() {
-            let text = format!(r#"{{"resourceType":"{name}","id":"a","status":"entered-in-error","code":{{}}}}"#);
+            let text =
+                format!(r#"{{"resourceType":"{name}","id":"a","status":"entered-in-error","code":{{}}}}"#);
             let is_used = !matches!(record(&text), Ok(Record { body: Body::Other, .. }));
             assert_eq!(is_used, TYPES.contains(&name), "{name}");
         }

@@ -223,4 +223,14 @@ mod tests {
             assert_eq!(read_name(bytes), name, "{bytes:?}");
         }
     }
+    #[test]
+    fn a_seal_of_nothing_is_none() {
+        let (key, context) = (SealKey::new([3; 32]), Digest::of(b"where it stands"));
+        let opened = |plain: &[u8]| {
+            let (nonce, ciphertext) = close(&key, &[29; 32], &context, plain);
+            open(&key, &nonce, &ciphertext, &context).map(|plain| plain.to_vec())
+        };
+        assert_eq!(opened(b"a"), Some(b"a".to_vec()));
+        assert_eq!(opened(b""), None);
+    }
 }

@@ -5,9 +5,7 @@
 use super::guard::{self, Entrance};
 use super::state::WebState;
 use super::trouble::{self, Trouble};
-use super::{
-    actions, api, arms, asset, attestations, consents, login, records, session, sso, subject, worklist,
-};
+use super::{actions, api, arms, asset, login, records, session, sso, statements, subject, worklist};
 use crate::access::Permission;
 use axum::Router;
 use axum::http::{Method, Uri};
@@ -79,8 +77,8 @@ pub const ROUTES: &[Route] = routes! {
     post   "/api/v1/password"                      Nothing               => session::change_password;
     get    "/api/v1/subjects"                      May(ViewSubjects)     => api::subjects;
     get    "/api/v1/subjects/{id}/explain"         May(ViewSubjects)     => api::explain;
-    post   "/api/v1/subjects/{id}/consent"         May(RecordConsent)    => consents::record;
-    post   "/api/v1/subjects/{id}/attestations"    May(Attest)           => attestations::record;
+    post   "/api/v1/subjects/{id}/consent"         May(RecordConsent)    => statements::consent;
+    post   "/api/v1/subjects/{id}/attestations"    May(Attest)           => statements::attestation;
     get    "/api/v1/subjects/{id}/signing"         May(ViewSubjects)     => actions::to_be_signed;
     post   "/api/v1/subjects/{id}/signing"         May(ViewSubjects)     => actions::to_be_signed_as;
     post   "/api/v1/subjects/{id}/randomize"       May(Randomize)        => actions::randomize;
