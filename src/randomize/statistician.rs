@@ -337,4 +337,9 @@ mod tests {
         assert_eq!(key.fingerprint().len(), 39);
         assert_eq!(key.fingerprint().replace(' ', ""), key.id());
     }
+    #[test]
+    fn a_key_is_shown_by_its_fingerprint() {
+        let key = StatisticianKey::of(&StatisticianSecret::new([41; 32]));
+        assert_eq!(format!("{key:?}"), format!("StatisticianKey({})", key.id()));
+    }
 }

@@ -293,4 +293,6 @@ fn levels_stay_balanced_over_a_trial() {
         assert!(of(0).abs_diff(of(1)) <= 5, "{factor} {level}: {} {}", of(0), of(1));
     }
     assert_eq!(format!("{:?} {:?}", history[0], Content::Arm(1)), "Past([hidden]) Content([hidden])");
+    let place = Place { stratum: 0, position: 7, block: 2, content: Content::Arm(1) };
+    assert_eq!(format!("{place:?}"), "Place(0 7 [hidden])");
 }

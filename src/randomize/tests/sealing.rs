@@ -527,3 +527,18 @@ fn another_nonce_seed_or_seed_gives_other_bytes() {
         assert_ne!(slot.nonce, other.slots[i].nonce);
     }
 }
+
+#[test]
+fn a_damaged_part_is_named_as_a_reader_counts() {
+    let table = [
+        (Part::Header, "the header"),
+        (Part::Slot { stratum: 0, position: 7 }, "slot 7 of stratum 1"),
+        (Part::SealedSeed, "the sealed seed"),
+        (Part::SealedRecipe, "the recipe sealed to the statistician"),
+        (Part::List, "the list drawn up from the seed"),
+    ];
+    for (part, name) in table {
+        let told = SealError::Damaged { list: "list-1".into(), part }.to_string();
+        assert!(told.contains(name) && told.contains("list-1"), "{told}");
+    }
+}
