@@ -1,12 +1,12 @@
 """Guesses every arm before it is drawn, with everything but the keys.
 
-    attack.py FOLDER withhold|disclose [--planted]
+    attack.py FOLDER withhold|disclose DEVIATIONS [--planted]
 
 With `--planted` arms are first leaked on purpose, once in every way that is looked for: then it must fail.
 
 Each strategy is measured on all trials of the folder, next to what the same strategy reaches on lists of
 this design that are drawn up here from the system's own random numbers: the design's rate. Beating that by
-three standard deviations, an arm's name where none may be, or a leaf opened by a guessed salt fails.
+so many standard deviations, an arm's name where none may be, or a leaf opened by a guessed salt fails.
 """
 import base64
 import hashlib
@@ -284,7 +284,7 @@ def plant(loot):
 # ---- score ----
 
 def main():
-    folder, arm = pathlib.Path(sys.argv[1]), sys.argv[2]
+    folder, arm, deviations = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     trials = [Loot(path) for path in sorted(folder.iterdir()) if (path / "truth.json").exists()]
     if not trials:
         sys.exit("no trial was played")
@@ -295,7 +295,7 @@ def main():
             plant(loot)
 
     def judge(strategy, hits, guesses, mean, sd):
-        rate, bound = hits / guesses, mean + 3 * sd
+        rate, bound = hits / guesses, mean + deviations * sd
         verdict = "ok" if rate <= bound else "BETTER THAN THE DESIGN"
         print("%-9s %-34s %6.4f of %5d  design %6.4f, bound %6.4f  %s" % (arm, strategy, rate, guesses, mean, bound, verdict))
         if rate > bound:
