@@ -146,9 +146,9 @@ fn written_places(places: &[Place], strata: usize) -> Option<Vec<String>> {
         let (block, Content::Arm(arm)) = (u16::try_from(place.block).ok()?, &place.content) else {
             return None;
         };
-        let arm = u8::try_from(*arm).ok().filter(|arm| usize::from(*arm) < Arms::MOST)?;
         text.push_str(&to_hex(&block.to_be_bytes()));
-        text.push(char::from_digit(arm.into(), 16)?);
+        // A digit has room for `Arms::MOST`.
+        text.push(char::from_digit(u32::try_from(*arm).ok()?, 16)?);
     }
     Some(texts)
 }
