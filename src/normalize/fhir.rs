@@ -562,11 +562,11 @@ mod tests {
     /// What a type list leaves out would be lost in silence, so all types that FHIR has are tried.
     #[test]
     fn the_types_that_are_used_are_those_that_have_a_body() {
-        for name in crate::fhir::release::RESOURCE_TYPES.iter().copied() {
+        for name in crate::fhir::release::RESOURCE_TYPES {
             let text =
                 format!(r#"{{"resourceType":"{name}","id":"a","status":"entered-in-error","code":{{}}}}"#);
             let is_used = !matches!(record(&text), Ok(Record { body: Body::Other, .. }));
-            assert_eq!(is_used, TYPES.contains(&name), "{name}");
+            assert_eq!(is_used, TYPES.contains(name), "{name}");
         }
     }
 }

@@ -131,13 +131,14 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed() {
         let printed = format!(
-            "{:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?}",
             Seed::new([0xab; 32]),
             SealKey::new([0xab; 32]),
             Salt::new([0xab; 32]),
-            Arm::new("double")
+            Arm::new("double"),
+            Held::Arm(Arm::new("double"))
         );
-        assert_eq!(printed, "Seed([hidden]) SealKey([hidden]) Salt([hidden]) Arm([hidden])");
+        assert_eq!(printed, "Seed([hidden]) SealKey([hidden]) Salt([hidden]) Arm([hidden]) Held([hidden])");
     }
 
     #[test]

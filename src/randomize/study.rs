@@ -108,11 +108,11 @@ pub fn study(study: &Study<'_>, seed: &Seed) -> Result<Report, StudyError> {
 
 /// The reason for which a trial is refused and a study is not; an error where neither can be.
 fn refused(plan: &Plan) -> Result<Option<SchemeError>, StudyError> {
-    let arms = plan.arms.count();
     match plan.check() {
         Ok(()) => Ok(None),
         Err(error) => match error {
-            SchemeError::SmallSize { size, .. } if size >= arms => Ok(Some(error)),
+            // One that does not hold every arm once is no block for a study either, which says so itself.
+            SchemeError::SmallSize { .. } => Ok(Some(error)),
             SchemeError::ShortStick { limit: 1 } => Ok(Some(error)),
             SchemeError::Incomplete { .. }
             | SchemeError::Coin { .. }

@@ -207,6 +207,7 @@ fn a_study_of_nothing_is_refused() {
         study(&Study { plan: &plan, shares, participants, repetitions }, &Seed::new([0; 32])).map(drop)
     };
     assert_eq!(run(1, 1, &[]), Ok(()));
+    assert_eq!(run(Scheme::MOST_SLOTS, 1, &[]), Ok(()));
     for (participants, repetitions) in [(0, 1), (1, 0), (10_001, 1), (10_000, 100_001)] {
         let error = StudyError::Size { participants, repetitions };
         assert_eq!(run(participants, repetitions, &[]), Err(error));
