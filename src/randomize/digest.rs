@@ -112,11 +112,11 @@ fn read_hex(pairs: &[[u8; 2]], bytes: &mut [u8]) -> bool {
     let mut seen = 0;
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
-        // A digit has no bit beyond the fourth.
         seen |= high | low;
         *byte = high << 4 | low & 15;
     }
-    seen < 16
+    // Digits have four bits, and `NONE` has all eight.
+    seen != NONE
 }
 
 /// Reads what [`to_hex`] writes and nothing else: one value has one spelling.
