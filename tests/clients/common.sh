@@ -74,6 +74,8 @@ ops_listen = "127.0.0.1:$ops"
 listen = "127.0.0.1:$mllp"
 mode = "${MLLP_MODE:-accept}"
 TOML
+    # The service's today is that of the hospital's zone, whatever the machine's is.
+    export TZ='<+08>-8'
     export TRIALBRIDGE_CONFIG="$WORK/trialbridge.toml"
     export FHIR_BASE="http://127.0.0.1:$http/fhir" MLLP_PORT="$mllp"
     "$BINARY" serve >"$WORK/log" 2>&1 </dev/null &
