@@ -20,7 +20,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import measure
-from measure import Failed, Impossible, median
+from measure import Impossible, median
 
 SIZES = [1_000, 10_000, 50_000, 200_000]
 FIGURE = measure.ROOT / "docs" / "figures" / "screen-linear.svg"
@@ -192,10 +192,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    try:
-        main(arguments())
-    except Impossible as impossible:
-        print(f"skip: {impossible}")
-        sys.exit(3)
-    except Failed as failed:
-        sys.exit(f"error: {failed}")
+    measure.ended(main, arguments())

@@ -104,6 +104,17 @@ class Waits(threading.Thread):
         return waited / (ran + waited) if ran else None
 
 
+def ended(main, arguments):
+    """Runs a command to its exit code: 3 for what cannot be had here, 1 for what failed."""
+    try:
+        main(arguments)
+    except Impossible as impossible:
+        print(f"skip: {impossible}")
+        sys.exit(3)
+    except Failed as failed:
+        sys.exit(f"error: {failed}")
+
+
 def busy_seconds():
     """Processor time that the whole machine has used."""
     with open("/proc/stat", encoding="ascii") as file:

@@ -185,10 +185,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    try:
-        main(arguments())
-    except Impossible as impossible:
-        print(f"skip: {impossible}")
-        sys.exit(3)
-    except Failed as failed:
-        sys.exit(f"error: {failed}")
+    measure.ended(main, arguments())

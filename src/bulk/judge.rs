@@ -131,6 +131,17 @@ struct Turns<'e, O> {
     failed: Option<BulkError>,
 }
 
+/// Tells the others when a worker panics: they would wait for its turn for ever.
+struct Alarm<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Alarm<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 /// Screens all subjects and hands them on in order.
 pub fn judge<O: Send>(
     dossier: &Dossier<'_>,
@@ -148,6 +159,7 @@ pub fn judge<O: Send>(
     };
     let temporary = |error| fail(options.temporary_failed(error));
     let worker = || {
+        let _alarm = Alarm(|| fail(BulkError::Output(io::Error::other("a worker panicked"))));
         let mut counts = [0u64; 3];
         let mut unmapped: BTreeMap<Box<str>, u64> = BTreeMap::new();
         loop {

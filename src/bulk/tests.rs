@@ -111,6 +111,37 @@ fn an_output_that_is_closed_ends_it() {
     assert!(matches!(end, Err(BulkError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe));
 }
 
+/// The others wait for the turn of the one that fails: they have to be told.
+#[test]
+fn a_worker_that_panics_ends_it() {
+    let patient = |n: u32| format!(r#"{{"resourceType":"Patient","id":"p{n:04}","gender":"female"}}"#);
+    let input = (0..2_000).map(patient).collect::<Vec<_>>().join("\n").into_bytes();
+    let (waiting, entered) = (std::sync::Condvar::new(), Mutex::new(0));
+    let render = move |screening: Screening<'_>, (): &mut ()| {
+        let mut count = lock(&entered);
+        *count += 1;
+        waiting.notify_all();
+        if screening.subject.contains("p0000") {
+            // Not before the others have gone on as far as they may.
+            while *count < 300 {
+                count = waiting.wait(count).unwrap_or_else(PoisonError::into_inner);
+            }
+            panic!("on purpose");
+        }
+        Ok(())
+    };
+    let (told, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let screened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let blocks = Blocks::of("f", Box::new(Cursor::new(input)));
+            let to = To { begin: &|| (), render: &render, emit: &mut |()| Ok(()) };
+            run(&Trial::shipped(), blocks, Vec::new(), &options(), to).map(drop)
+        }));
+        told.send(screened.is_err())
+    });
+    assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
+}
+
 #[test]
 fn the_prefilter_changes_no_decision_of_clean_records() {
     let mut input = fixture("cirrhosis-6.ndjson.gz");

@@ -114,9 +114,9 @@ pub fn order(a: Decimal, b: Decimal) -> Ordering {
     }
 }
 
-/// 10 to the power of 0 to 18.
-const POWERS: [i128; 19] = {
-    let mut powers = [1; 19];
+/// 10 to the power of 0 to 28: a decimal has no more places.
+pub(crate) const POWERS: [i128; 29] = {
+    let mut powers = [1; 29];
     let mut i = 1;
     while i < powers.len() {
         powers[i] = powers[i - 1] * 10;

@@ -3,6 +3,7 @@
 //! A screening spends most of its arithmetic here, so the conversions are written for the sizes that are
 //! measured. Invariant: each gives what the decimal library gives, to the last bit; the tests compare them.
 
+use crate::clinical::number::POWERS;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
 use std::cell::{Cell, RefCell};
@@ -48,18 +49,7 @@ pub(super) fn root(x: Decimal) -> Option<Decimal> {
     shortest(nearest(x)?.sqrt())
 }
 
-/// 10 to the power of 0 to 28: a decimal has no more places.
-const POWERS: [u128; 29] = {
-    let mut powers = [1; 29];
-    let mut i = 1;
-    while i < powers.len() {
-        powers[i] = powers[i - 1] * 10;
-        i += 1;
-    }
-    powers
-};
-
-/// The same for floats, as far as they are exact.
+/// Powers of ten as floats, as far as they are exact.
 const FLOAT_POWERS: [f64; 23] = {
     let mut powers = [1.0; 23];
     let mut i = 1;
@@ -152,7 +142,7 @@ fn rounded(x: Decimal, places: u32, half_up: fn(u128) -> bool) -> Decimal {
     if scale <= places || mantissa == 0 {
         return x.round_dp(places);
     }
-    let unit = POWERS[(scale - places) as usize];
+    let unit = POWERS[(scale - places) as usize].unsigned_abs();
     let quotient = mantissa.unsigned_abs() / unit;
     let rest = mantissa.unsigned_abs() - quotient * unit;
     let raised = match (2 * rest).cmp(&unit) {
