@@ -189,6 +189,13 @@ mod tests {
             v("", "2026-01-02T00:00:00Z", "a"),
         ];
         assert_eq!(standing(&circle), Some(Standing::Conflict(2)));
+        // Where all of a circle say the same, it does not matter which of them is the newest.
+        let alike = circle.map(|mut v| {
+            v.sha256 = "c".to_owned();
+            v
+        });
+        assert!(alike.iter().all(|v| alike.iter().any(|other| compare(other, v) == Precedence::Newer)));
+        assert_eq!(standing(&alike), Some(Standing::One(2)));
     }
 
     prop_compose! {
@@ -217,10 +224,15 @@ mod tests {
 
         #[test]
         fn nobody_is_newer_than_the_one_that_stands(versions in prop::collection::vec(any_version(), 1..7)) {
-            if let Some(Standing::One(i)) = standing(&versions) {
-                for other in &versions {
-                    prop_assert_ne!(compare(other, &versions[i]), Precedence::Newer);
+            let is_beaten = |v: &Version| versions.iter().any(|other| compare(other, v) == Precedence::Newer);
+            match standing(&versions) {
+                // In a circle nobody is the newest: then one stands exactly if all say the same.
+                found if versions.iter().all(is_beaten) => {
+                    let alike = versions.iter().all(|v| same_content(v, &versions[0]));
+                    prop_assert_eq!(matches!(found, Some(Standing::One(_))), alike);
                 }
+                Some(Standing::One(i)) => prop_assert!(!is_beaten(&versions[i])),
+                _ => {}
             }
         }
     }
